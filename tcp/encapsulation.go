@@ -1,9 +1,6 @@
 package tcp
 
-import (
-	"encoding/binary"
-	"sync"
-)
+import "sync"
 
 // TunnelType names a tunnel whose id tells one tenant's addresses from another's.
 type TunnelType uint8
@@ -63,19 +60,6 @@ func (e *Encapsulation) AddTunnel(t TunnelType, id uint32) bool {
 	e.Tunnel[e.Tunnels] = Tunnel{t, id}
 	e.Tunnels++
 	return true
-}
-
-// AppendKey appends a canonical encoding to b: equal encapsulations, and only those, encode equally.
-func (e *Encapsulation) AppendKey(b []byte) []byte {
-	b = append(b, e.VLANs)
-	for _, v := range e.VLAN[:e.VLANs] {
-		b = binary.BigEndian.AppendUint16(b, v)
-	}
-	for _, t := range e.Tunnel[:e.Tunnels] {
-		b = append(b, byte(t.Type))
-		b = binary.BigEndian.AppendUint32(b, t.ID)
-	}
-	return b
 }
 
 // MaxEncapsulations bounds an EncapTable. Forged VLAN and tunnel ids are free for a sender; a network has thousands.

@@ -1,0 +1,56 @@
+// Package diagnosis says what is wrong with a connection: which end is at fault, since when, why, and what to do next.
+package diagnosis
+
+import (
+	"time"
+
+	"tcpleak/tcp"
+	"tcpleak/tracker"
+)
+
+// Severity ranks findings.
+type Severity uint8
+
+// The severities, mildest first.
+const (
+	Info Severity = iota
+	Warning
+	Critical
+)
+
+// String returns the name in lower case: "warning".
+func (s Severity) String() string { return [...]string{"info", "warning", "critical"}[s] }
+
+// Kind names what is wrong, as in "stuck_close_wait".
+type Kind string
+
+// Culprit is the end at fault.
+type Culprit struct {
+	Role tracker.Role
+	Addr tcp.Addr
+	Port uint16
+}
+
+// Evidence is one segment that a finding rests on.
+type Evidence struct {
+	tracker.Mark
+	From    tracker.Role
+	Meaning string
+}
+
+// Finding is one thing that is wrong.
+type Finding struct {
+	ID          int // from 1 within a report
+	Kind        Kind
+	Severity    Severity
+	Certainty   tracker.Certainty
+	Connections []uint64
+	Culprit     Culprit
+	Since       int64 // ns since 1970
+	For         time.Duration
+	ForAtLeast  bool   // For is a lower bound
+	Summary     string // what is wrong at which end, one line
+	Cause       string // in words for an engineer who does not remember RFC 9293
+	Next        string // a command to run, and on which host
+	Evidence    []Evidence
+}

@@ -1,0 +1,138 @@
+package tracker
+
+import (
+	"tcpleak/tcp"
+)
+
+// Certainty says how far a state may be trusted.
+type Certainty uint8
+
+// The degrees of certainty, weakest first.
+const (
+	Assumed   Certainty = iota // the opening was not seen, or this side was not captured
+	Presumed                   // rests on a segment in flight that nothing disputes, or on a capture with gaps
+	Confirmed                  // the endpoint's own last segments prove it, and nothing was missed that could change it
+)
+
+// String returns the name in lower case: "confirmed".
+func (c Certainty) String() string { return [...]string{"assumed", "presumed", "confirmed"}[c] }
+
+// Role is an endpoint's part in a connection.
+type Role uint8
+
+// The roles. The client is the end that sent the first SYN.
+const (
+	Client Role = iota
+	Server
+)
+
+// String returns "client" or "server".
+func (r Role) String() string { return [...]string{"client", "server"}[r] }
+
+// Peer returns the other role.
+func (r Role) Peer() Role { return 1 - r }
+
+// Opened says how a connection began, as far as the capture shows.
+type Opened uint8
+
+// The ways to open.
+const (
+	Midstream Opened = iota // its opening was not captured
+	Unanswered
+	Refused
+	Handshake
+	Simultaneous
+	FastOpen
+)
+
+// String returns the name that the JSON output uses: "fast_open".
+func (o Opened) String() string {
+	return [...]string{"midstream", "unanswered", "refused", "handshake", "simultaneous", "fast_open"}[o]
+}
+
+// Visibility says whose segments the capture contains.
+type Visibility uint8
+
+// The visibilities.
+const (
+	BothSides Visibility = iota
+	ClientOnly
+	ServerOnly
+)
+
+// String returns "both", "client" or "server".
+func (v Visibility) String() string { return [...]string{"both", "client", "server"}[v] }
+
+// ClosedFirst says which end sent the first FIN.
+type ClosedFirst uint8
+
+// The values of ClosedFirst; BothClosed is a simultaneous close: each sent its FIN before it had the other's.
+const (
+	NoneClosed ClosedFirst = iota
+	ClientClosed
+	ServerClosed
+	BothClosed
+)
+
+// String returns "client", "server" or "both", and "" while no end has closed.
+func (c ClosedFirst) String() string { return [...]string{"", "client", "server", "both"}[c] }
+
+// EndedBy says what ended a connection at both ends.
+type EndedBy uint8
+
+// The values of EndedBy.
+const (
+	NotEnded EndedBy = iota
+	EndedByFIN
+	EndedByRST
+)
+
+// String returns "fin" or "rst", and "" while the connection has not ended.
+func (e EndedBy) String() string { return [...]string{"", "fin", "rst"}[e] }
+
+// Mark is one captured segment that something rests on. The zero Mark is none: packets are numbered from 1.
+type Mark struct {
+	Time   int64 // nanoseconds since 1970, UTC
+	Packet uint64
+	Flags  tcp.Flags
+}
+
+// Seen reports whether m names a segment.
+func (m Mark) Seen() bool { return m.Packet != 0 }
+
+// Endpoint is one end of a connection as it stands at a moment.
+type Endpoint struct {
+	Addr      tcp.Addr
+	Port      uint16
+	State     tcp.State
+	Certainty Certainty
+	Since     int64 // when it entered State, ns since 1970; a lower bound of the age with SinceAtLeast; 0 is unknown
+	// SinceAtLeast is set where the start was not seen: the endpoint is in State for at least now-Since.
+	SinceAtLeast bool
+	Why          string // what proves the state, with the packet number
+
+	Packets       uint64 // segments that this end sent, duplicates of the capture not counted
+	PayloadBytes  uint64 // octets of payload, each counted once
+	Retransmitted uint64 // segments sent again
+	OutOfOrder    uint64 // segments that arrived behind a later one
+	MissedBytes   uint64 // octets that the peer acknowledged and the capture does not hold
+	ZeroWindows   uint64 // times the end closed its receive window
+}
+
+// Connection is one connection as it stands at a moment.
+type Connection struct {
+	ID           uint64 // from 1, in the order of the connections' first packets
+	Encap        uint32 // see tcp.EncapTable
+	Opened       Opened
+	Visibility   Visibility
+	ClosedFirst  ClosedFirst
+	EndedBy      EndedBy
+	RolesGuessed bool // the opening was not seen: which end is the client is a guess
+	Start, Last  int64
+	HandshakeRTT int64       // ns from the first SYN to the ACK that completes the handshake; 0 is unknown
+	Ends         [2]Endpoint // indexed by Role
+
+	ZeekState             string // Zeek's conn_state
+	ZeekHistory           string // Zeek's history
+	WiresharkCompleteness uint8  // tcp.completeness, 0 to 63
+}
