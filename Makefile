@@ -1,0 +1,67 @@
+# tcpleak is one Go program. Go, git and make are expected; `make demo` and `make test` install the rest.
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+PREFIX   ?= /usr/local
+FUZZTIME ?= 200000x
+SUDO     := $(if $(filter 0,$(shell id -u)),,sudo)
+
+# gopacket's pcap is a cgo package: where Go would turn cgo off, "undefined: pcapErrorNotActivated" is all one sees.
+export CGO_ENABLED = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test test-race test-root lint fuzz bench captures man install clean deps deps-test
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+build: deps ## build bin/tcpleak
+	go build -buildvcs=false -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/tcpleak ./cmd/tcpleak
+
+demo: build ## build, then read a capture in which a server leaks connections
+	bin/tcpleak -r testdata/demo.pcap
+
+test: deps-test ## run every test that this machine and user allow
+	go test ./...
+
+test-race: deps-test ## the same under the race detector
+	go test -race ./...
+
+test-root: deps-test ## the same as root, for the tests that make network namespaces
+	go test $(if $(SUDO),-exec "sudo env 'PATH=$(PATH)'") ./...
+
+lint: deps ## gofmt, go vet, staticcheck
+	@unformatted=$$("$$(go env GOROOT)/bin/gofmt" -l .) && test -z "$$unformatted" || \
+		{ echo "not as gofmt writes it: $$unformatted" >&2; exit 1; }
+	go vet ./...
+	go tool staticcheck ./...
+
+fuzz: deps ## run each fuzz target for FUZZTIME inputs (200000x)
+	tools/fuzz.sh $(FUZZTIME)
+
+bench: deps ## run the benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+captures: deps-test ## make the captures in testdata/kernel again, with this kernel (root)
+	go run $(if $(SUDO),-exec sudo) ./internal/kernel/record -out testdata/kernel
+	$(if $(SUDO),sudo chown -R "$$(id -u):$$(id -g)" testdata/kernel)
+
+man: build ## write the manual pages to bin/man
+	mkdir -p bin/man && bin/tcpleak man bin/man
+
+install: bin/tcpleak ## install the program and its manual pages under PREFIX (/usr/local)
+	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/man/man1"
+	install -m 755 bin/tcpleak "$(DESTDIR)$(PREFIX)/bin/tcpleak"
+	bin/tcpleak man "$(DESTDIR)$(PREFIX)/share/man/man1"
+
+# Only where it is missing, so that `make build && sudo make install` compiles nothing as root.
+bin/tcpleak:
+	$(MAKE) build
+
+clean: ## remove what the other targets built
+	rm -rf bin
+
+deps:
+	@tools/install-deps.sh build
+
+deps-test:
+	@tools/install-deps.sh test

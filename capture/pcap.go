@@ -1,0 +1,170 @@
+package capture
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+)
+
+// packet is one packet of a capture, before it is decoded.
+type packet struct {
+	time int64  // nanoseconds since 1970
+	data []byte // what the capture kept, in the reader's buffer: valid until the next packet is read
+	wire int    // length on the wire, without a frame check sequence
+	on   *tap
+}
+
+// tap is where packets were captured: the one interface of a pcap file, or one of a pcapng file's.
+type tap struct {
+	link   linkType
+	filter *filter // nil lets everything pass
+}
+
+// packetReader walks the packets of one capture file. next fills in p, or returns io.EOF at the end, *truncation if the
+// file ends within something, or another error.
+type packetReader interface {
+	next(p *packet) error
+}
+
+// tapMaker prepares for packets of a link type.
+type tapMaker func(linkType) (*tap, error)
+
+// truncation is the error of a capture that breaks off.
+type truncation struct {
+	what string // in which part of the file, as "packet 7"
+	at   int64
+}
+
+func (t *truncation) Error() string { return fmt.Sprintf("ends in the middle of %s at offset %d", t.what, t.at) }
+
+// brokenOff says why fewer octets than needed could be read of what begins at the window's position; got of them.
+func brokenOff(w *window, got int, err error, format string, args ...any) error {
+	switch {
+	case got == 0 && err == io.EOF:
+		return io.EOF
+	case ended(err):
+		return &truncation{fmt.Sprintf(format, args...), w.at()}
+	}
+	return fmt.Errorf("offset %d: %w", w.at(), err)
+}
+
+// pcapReader reads the classic format, https://ietf-opsawg-wg.github.io/draft-ietf-opsawg-pcap/draft-ietf-opsawg-pcap.html.
+type pcapReader struct {
+	*window
+	order   binary.ByteOrder
+	swapped bool // fields are big-endian
+	nanos   int64
+	limit   uint32 // longest packet that is believed
+	fcs     uint32 // octets of frame check sequence at the end of each packet
+	on      *tap
+	packets uint64
+}
+
+const (
+	pcapFileHeaderLen   = 24
+	pcapPacketHeaderLen = 16
+)
+
+// Magic numbers, as a little-endian machine reads a file written by another.
+const (
+	magicMicros     = 0xa1b2c3d4
+	magicNanos      = 0xa1b23c4d
+	magicKuznetzov  = 0xa1b2cd34
+	magicIXIAMicros = 0x1c0001ac
+	magicIXIANanos  = 0x1c0001ab
+	magicPcapng     = 0x0a0d0d0a // a palindrome: says nothing about the byte order
+)
+
+var errModified = errors.New("a modified pcap format with other packet headers: convert it with editcap -F pcap IN OUT")
+
+// newPcapReader reads the file header, which must be at hand: its magic number has been seen.
+func newPcapReader(w *window, newTap tapMaker) (*pcapReader, error) {
+	h, err := w.peek(pcapFileHeaderLen)
+	if err != nil {
+		return nil, brokenOff(w, len(h), err, "the file header")
+	}
+	r := &pcapReader{window: w}
+	var order binary.ByteOrder = binary.LittleEndian
+	magic := order.Uint32(h)
+	if magic&0xff == 0xa1 || magic == 0xab01001c || magic == 0xac01001c {
+		order, r.swapped = binary.BigEndian, true
+		magic = order.Uint32(h)
+	}
+	switch magic {
+	case magicMicros:
+		r.nanos = 1000
+	case magicNanos:
+		r.nanos = 1
+	default:
+		return nil, errModified
+	}
+	if major, minor := order.Uint16(h[4:]), order.Uint16(h[6:]); major != 2 {
+		return nil, fmt.Errorf("pcap version %d.%d, only 2.x is known: convert it with editcap -F pcap IN OUT", major, minor)
+	}
+	r.limit = max(order.Uint32(h[16:]), maxPacket)
+	// The upper bits tell of a frame check sequence, in words of 16 bits, if bit 26 is set.
+	network := order.Uint32(h[20:])
+	if network&(1<<26) != 0 {
+		r.fcs = network >> 28 * 2
+	}
+	link := linkType(network & 0xffff)
+	if !link.supported() {
+		return nil, fmt.Errorf("link type %v is not supported: capture on an Ethernet, Wi-Fi, PPP, loopback or IP interface", link)
+	}
+	r.on, err = newTap(link)
+	w.pos += pcapFileHeaderLen
+	return r, err
+}
+
+func (r *pcapReader) next(p *packet) error {
+	h, err := r.peek(pcapPacketHeaderLen)
+	if err != nil {
+		return brokenOff(r.window, len(h), err, "packet %d", r.packets+1)
+	}
+	var sec, frac, kept, wire uint32
+	if r.swapped {
+		sec, frac = binary.BigEndian.Uint32(h), binary.BigEndian.Uint32(h[4:])
+		kept, wire = binary.BigEndian.Uint32(h[8:]), binary.BigEndian.Uint32(h[12:])
+	} else {
+		sec, frac = binary.LittleEndian.Uint32(h), binary.LittleEndian.Uint32(h[4:])
+		kept, wire = binary.LittleEndian.Uint32(h[8:]), binary.LittleEndian.Uint32(h[12:])
+	}
+	if kept > r.limit {
+		return fmt.Errorf("packet %d at offset %d claims %d captured octets, above the snap length and 256 KiB: the file is "+
+			"damaged there; keep what is before it with editcap -r IN OUT 1-%d", r.packets+1, r.at(), kept, max(r.packets, 1))
+	}
+	head := min(int(kept), maxPacket)
+	b, err := r.peek(pcapPacketHeaderLen + head)
+	if err != nil {
+		return brokenOff(r.window, len(b), err, "packet %d", r.packets+1)
+	}
+	p.time = int64(sec)*1e9 + int64(frac)*r.nanos
+	p.data = b[pcapPacketHeaderLen:]
+	p.wire = wireLength(wire, r.fcs)
+	p.on = r.on
+	r.packets++
+	r.pos += pcapPacketHeaderLen + head
+	if rest := int64(kept) - int64(head); rest > 0 {
+		return r.oversize(p, rest)
+	}
+	return nil
+}
+
+// oversize passes over what does not fit the window. Moving on overwrites it, so the head of the packet is kept apart.
+func (w *window) oversize(p *packet, rest int64) error {
+	p.data = append([]byte(nil), p.data...)
+	if err := w.skip(rest); err != nil {
+		return brokenOff(w, 1, err, "a packet of more than 256 KiB")
+	}
+	return nil
+}
+
+// wireLength is a packet's length without a frame check sequence; hostile lengths are cut to what int holds everywhere.
+func wireLength(wire, fcs uint32) int {
+	if wire >= fcs {
+		wire -= fcs
+	}
+	return int(min(wire, math.MaxInt32))
+}

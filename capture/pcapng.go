@@ -1,0 +1,304 @@
+package capture
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math/bits"
+)
+
+// pcapngReader reads the format of
+// https://ietf-opsawg-wg.github.io/draft-ietf-opsawg-pcap/draft-ietf-opsawg-pcapng.html.
+type pcapngReader struct {
+	*window
+	newTap  tapMaker
+	big     bool
+	taps    []pcapngTap // the current section's interfaces
+	time    int64       // of the last packet, for those that have none
+	packets uint64
+}
+
+// pcapngTap is an interface description.
+type pcapngTap struct {
+	on      *tap
+	snapLen uint32
+	clock   clock
+	fcs     uint32
+}
+
+// Block types.
+const (
+	blockInterface      = 1
+	blockPacket         = 2 // obsolete, as early Wireshark wrote it
+	blockSimplePacket   = 3
+	blockEnhancedPacket = 6
+	blockSection        = magicPcapng
+
+	blockHeaderLen  = 8
+	blockTrailerLen = 4
+)
+
+const (
+	// maxInterfaces bounds a section's interface list; a description takes but 20 octets of a file.
+	maxInterfaces = 1 << 16
+
+	// maxDescription is how much of a section's or an interface's description is looked at.
+	maxDescription = 64 << 10
+)
+
+func newPcapngReader(w *window, newTap tapMaker) *pcapngReader {
+	return &pcapngReader{window: w, newTap: newTap}
+}
+
+func (r *pcapngReader) u16(b []byte) uint16 {
+	if r.big {
+		return binary.BigEndian.Uint16(b)
+	}
+	return binary.LittleEndian.Uint16(b)
+}
+
+func (r *pcapngReader) u32(b []byte) uint32 {
+	if r.big {
+		return binary.BigEndian.Uint32(b)
+	}
+	return binary.LittleEndian.Uint32(b)
+}
+
+func (r *pcapngReader) broken(format string, args ...any) error {
+	return fmt.Errorf("the block at offset %d %s: the file is damaged there; keep what is before it with editcap -r IN OUT 1-%d",
+		r.at(), fmt.Sprintf(format, args...), max(r.packets, 1))
+}
+
+func (r *pcapngReader) next(p *packet) error {
+	for {
+		h, err := r.peek(blockHeaderLen)
+		if err != nil {
+			return brokenOff(r.window, len(h), err, "the block after packet %d", r.packets)
+		}
+		kind := r.u32(h)
+		if kind == blockSection {
+			if err := r.section(); err != nil {
+				return err
+			}
+			continue
+		}
+		length := r.u32(h[4:])
+		if length < blockHeaderLen+blockTrailerLen || length%4 != 0 {
+			return r.broken("claims an impossible length of %d", length)
+		}
+		switch kind {
+		case blockEnhancedPacket:
+			return r.packet(p, length, 20)
+		case blockPacket:
+			return r.packet(p, length, 20)
+		case blockSimplePacket:
+			return r.packet(p, length, 4)
+		case blockInterface:
+			err = r.describe(length)
+		default:
+			err = r.pass(length)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// pass moves over the block at the current position.
+func (r *pcapngReader) pass(length uint32) error {
+	start := r.at()
+	if err := r.skip(int64(length)); ended(err) {
+		return &truncation{fmt.Sprintf("the block after packet %d", r.packets), start}
+	} else if err != nil {
+		return fmt.Errorf("offset %d: %w", r.at(), err)
+	}
+	return nil
+}
+
+// section enters a section: another byte order perhaps, and interfaces of its own.
+func (r *pcapngReader) section() error {
+	b, err := r.peek(28)
+	if len(b) < 16 {
+		return brokenOff(r.window, len(b), err, "a section header")
+	}
+	switch binary.LittleEndian.Uint32(b[8:]) {
+	case 0x1a2b3c4d:
+		r.big = false
+	case 0x4d3c2b1a:
+		r.big = true
+	default:
+		return r.broken("has no byte order")
+	}
+	if major := r.u16(b[12:]); major != 1 {
+		return fmt.Errorf("pcapng version %d.%d at offset %d, only 1.x is known: convert it with editcap -F pcapng IN OUT",
+			major, r.u16(b[14:]), r.at())
+	}
+	length := r.u32(b[4:])
+	if length < 28 || length%4 != 0 {
+		return r.broken("claims an impossible length of %d", length)
+	}
+	r.taps = r.taps[:0]
+	return r.pass(length)
+}
+
+// describe enters an interface.
+func (r *pcapngReader) describe(length uint32) error {
+	if length < 20 {
+		return r.broken("is too short for an interface")
+	}
+	if len(r.taps) == maxInterfaces {
+		return r.broken("is interface number %d of its section", maxInterfaces+1)
+	}
+	b, err := r.peek(int(min(length, maxDescription)))
+	if err != nil {
+		return brokenOff(r.window, len(b), err, "an interface description")
+	}
+	t := pcapngTap{snapLen: r.u32(b[12:]), clock: microseconds}
+	if t.on, err = r.newTap(linkType(r.u16(b[8:]))); err != nil {
+		return err
+	}
+	r.options(&t, b[16:max(16, len(b)-blockTrailerLen)])
+	r.taps = append(r.taps, t)
+	return r.pass(length)
+}
+
+// options reads those of an interface that change what its packets mean.
+func (r *pcapngReader) options(t *pcapngTap, b []byte) {
+	const (
+		end        = 0
+		resolution = 9
+		fcsLength  = 13
+		timeOffset = 14
+	)
+	for len(b) >= 4 {
+		code, length := r.u16(b), int(r.u16(b[2:]))
+		b = b[4:]
+		if code == end || length > len(b) {
+			return
+		}
+		switch {
+		case code == resolution && length == 1:
+			t.clock.resolution = b[0]
+		case code == fcsLength && length == 1:
+			t.fcs = uint32(b[0])
+		case code == timeOffset && length == 8:
+			first, second := uint64(r.u32(b)), uint64(r.u32(b[4:]))
+			if r.big {
+				first, second = second, first
+			}
+			t.clock.offset = int64(second<<32 | first)
+		}
+		b = b[min((length+3)&^3, len(b)):]
+	}
+}
+
+// packet reads a block of any of the three kinds that hold packets; fields is the length of what precedes the data.
+func (r *pcapngReader) packet(p *packet, length uint32, fields int) error {
+	r.packets++
+	b, err := r.peek(blockHeaderLen + fields)
+	if err != nil {
+		return brokenOff(r.window, len(b), err, "packet %d", r.packets)
+	}
+	room := int64(length) - int64(blockHeaderLen+fields+blockTrailerLen)
+	if room < 0 {
+		return r.broken("is too short for a packet")
+	}
+	var index, kept, wire uint32
+	simple := fields == 4
+	b = b[blockHeaderLen:]
+	switch {
+	case simple:
+		wire = r.u32(b)
+	case r.u32(r.buf[r.pos:]) == blockPacket:
+		index = uint32(r.u16(b))
+		kept, wire = r.u32(b[12:]), r.u32(b[16:])
+	default:
+		index, kept, wire = r.u32(b), r.u32(b[12:]), r.u32(b[16:])
+	}
+	if index >= uint32(len(r.taps)) {
+		return r.broken("names interface %d of %d", index, len(r.taps))
+	}
+	on := &r.taps[index]
+	if simple {
+		kept = uint32(min(int64(wire), room))
+		if on.snapLen != 0 {
+			kept = min(kept, on.snapLen)
+		}
+	} else {
+		r.time = on.clock.nanoseconds(uint64(r.u32(b[4:]))<<32 | uint64(r.u32(b[8:])))
+	}
+	if int64(kept) > room {
+		return r.broken("claims %d captured octets and has room for %d", kept, room)
+	}
+	if kept > maxPacket && kept > on.snapLen {
+		return r.broken("claims %d captured octets, above the snap length and 256 KiB", kept)
+	}
+	head := min(int(kept), maxPacket)
+	whole := int64(length)
+	if whole <= maxWindow {
+		head = int(whole) - blockHeaderLen - fields
+	}
+	b, err = r.peek(blockHeaderLen + fields + head)
+	if err != nil {
+		return brokenOff(r.window, len(b), err, "packet %d", r.packets)
+	}
+	if whole <= maxWindow && r.u32(b[len(b)-blockTrailerLen:]) != length {
+		return r.broken("has two different lengths")
+	}
+	p.time = r.time
+	p.data = b[blockHeaderLen+fields:][:min(int(kept), maxPacket)]
+	p.wire = wireLength(wire, on.fcs)
+	p.on = on.on
+	r.pos += len(b)
+	if rest := whole - int64(len(b)); rest > 0 {
+		return r.oversize(p, rest)
+	}
+	return nil
+}
+
+// clock turns an interface's time stamps into nanoseconds since 1970.
+type clock struct {
+	resolution byte  // a second has 10ⁿ units, or 2ⁿ if the highest bit is set
+	offset     int64 // seconds to add
+}
+
+var microseconds = clock{resolution: 6}
+
+// farthest bounds time stamps to 146 years around 1970, so that the distance between two of them fits an int64.
+const farthest = 1<<62 - 1
+
+var powersOf10 = func() (p [20]uint64) {
+	p[0] = 1
+	for i := 1; i < len(p); i++ {
+		p[i] = 10 * p[i-1]
+	}
+	return p
+}()
+
+// nanoseconds never overflows: what lies too far off ends at the bound.
+func (c clock) nanoseconds(units uint64) int64 {
+	n := uint(c.resolution & 0x7f)
+	hi, lo := uint64(0), units
+	switch {
+	case c.resolution&0x80 != 0:
+		hi, lo = bits.Mul64(units, 1e9)
+		if n < 64 {
+			hi, lo = hi>>n, lo>>n|hi<<(64-n)
+		} else {
+			hi, lo = 0, hi>>(n-64)
+		}
+	case n <= 9:
+		hi, lo = bits.Mul64(units, powersOf10[9-n])
+	case n-9 < uint(len(powersOf10)):
+		lo = units / powersOf10[n-9]
+	default:
+		lo = 0
+	}
+	if hi != 0 || lo > farthest {
+		lo = farthest
+	}
+	const most = farthest / 1e9
+	return max(-farthest, min(int64(lo)+1e9*max(-2*most, min(c.offset, 2*most))/2*2, farthest))
+}
+
+var _ io.Reader = (*interruptible)(nil)

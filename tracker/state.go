@@ -1,0 +1,302 @@
+package tracker
+
+import (
+	"time"
+
+	"tcpleak/reassembly"
+	"tcpleak/tcp"
+)
+
+// facts is what is true of an endpoint X and its peer Y, in the words of the table in stateOf.
+type facts uint8
+
+const (
+	synSent       facts = 1 << iota // X has sent its SYN
+	synAcked                        // X has received the acknowledgment of its SYN
+	ackedSYN                        // X has acknowledged Y's SYN
+	finSent                         // X has sent its FIN
+	finAcked                        // X has received the acknowledgment of its FIN
+	ackedFIN                        // X has acknowledged Y's FIN
+	ackedFINFirst                   // X had acknowledged Y's FIN when it first sent its own
+	allFacts      = 1<<iota - 1
+)
+
+func (f facts) has(mask facts) bool { return f&mask == mask }
+
+func (f *facts) set(bit facts, is bool) {
+	if is {
+		*f |= bit
+	}
+}
+
+// stateOf is RFC 9293 3.3.2, figure 5, read backwards: from what an endpoint has sent and received to the state in which
+// that leaves it. Resets, reuse and the clock are not in it: they end a connection from outside.
+func stateOf(f facts) tcp.State {
+	switch {
+	case !f.has(synSent):
+		return tcp.Unknown
+	case !f.has(ackedSYN):
+		return tcp.SynSent
+	case !f.has(synAcked) && !f.has(finSent):
+		return tcp.SynRcvd
+	case !f.has(finSent) && !f.has(ackedFIN):
+		return tcp.Established
+	case !f.has(finSent):
+		return tcp.CloseWait
+	case !f.has(finAcked) && !f.has(ackedFIN):
+		return tcp.FinWait1
+	case !f.has(finAcked) && f.has(ackedFINFirst):
+		return tcp.LastAck
+	case !f.has(finAcked):
+		return tcp.Closing
+	case !f.has(ackedFIN):
+		return tcp.FinWait2
+	case f.has(ackedFINFirst):
+		return tcp.Closed
+	default:
+		return tcp.TimeWait
+	}
+}
+
+// decided reports whether the state stays the same when any one of the doubted facts is otherwise.
+func decided(f, doubts facts) bool {
+	state := stateOf(f)
+	for bit := facts(1); bit < allFacts; bit <<= 1 {
+		if doubts&bit != 0 && stateOf(f^bit) != state {
+			return false
+		}
+	}
+	return true
+}
+
+// moment is one endpoint X, seen at one time.
+type moment struct {
+	x, y     *reassembly.Direction
+	now      int64 // ns since 1970
+	crossing int64 // ns: how long what X sends may still ignore what passed the capture on its way to X
+}
+
+const (
+	// minPresumedLost is the least silence after a disputed ACK that lets it count as delivered: Linux repeats a FIN
+	// or a SYN-ACK after no less than 200 ms (TCP_RTO_MIN) and then doubles; twice that and a margin.
+	minPresumedLost = int64(500 * time.Millisecond)
+	// delayedACK is how long a healthy peer may take to acknowledge: 200 ms in Linux, at most 500 ms by RFC 9293 3.8.6.3.
+	delayedACK = int64(500 * time.Millisecond)
+	// unknownCrossing stands in where no handshake tells the round trip.
+	unknownCrossing = int64(50 * time.Millisecond)
+	minCrossing     = int64(2 * time.Millisecond)
+	maxCrossing     = int64(time.Second)
+	// reorder is how far timestamps of segments of one sender may be out of order.
+	reorder = int64(5 * time.Millisecond)
+)
+
+// collect returns what is true of X, and which of it could be otherwise: because a segment is in flight, because the
+// evidence is disputed, or because what must follow has not been seen to follow.
+func (m moment) collect() (f, doubts facts) {
+	x, y := m.x, m.y
+	f.set(synSent, x.Has&reassembly.Started != 0 || y.Has&reassembly.ACK != 0)
+	f.set(ackedSYN, m.ackedSYN())
+	if !f.has(ackedSYN) && y.HasSYN() {
+		doubts |= ackedSYN
+	}
+
+	acked, sure := m.synAcked()
+	f.set(synAcked, acked)
+	if !sure {
+		doubts |= synAcked
+	}
+
+	if x.HasFIN() {
+		f |= finSent
+		acked, sure := m.finAcked()
+		f.set(finAcked, acked)
+		if !sure {
+			doubts |= finAcked
+		}
+	} else if f.has(synAcked) && (x.Outstanding(y) || y.Has&reassembly.ACK != 0 && y.Window == 0) {
+		// A FIN waits behind data that the peer's window or the network holds up: the socket is in FIN_WAIT_1 before
+		// the wire shows it.
+		doubts |= finSent
+	}
+
+	if y.HasFIN() {
+		f.set(ackedFIN, x.Acks(y.Fin+1))
+		if !f.has(ackedFIN) {
+			doubts |= ackedFIN
+		}
+		if x.HasFIN() {
+			f.set(ackedFINFirst, x.FinAck.After(y.Fin))
+			// Without an ACK of its own before the FIN, a retransmission of the FIN after its first transmission was
+			// missed looks the same as an answer to the peer's FIN.
+			if f.has(ackedFINFirst) && (x.Has&reassembly.FINBehind != 0 || x.AckReached.Packet() == x.FinSent.Packet()) {
+				doubts |= ackedFINFirst
+			}
+		}
+	}
+	return f, doubts
+}
+
+func (m moment) ackedSYN() bool {
+	switch {
+	case m.x.Packets == 0:
+		return m.y.Has&reassembly.ACK != 0 // not captured: Y could not acknowledge what X had not sent
+	case m.x.Has&reassembly.ACK == 0:
+		return false
+	case m.y.HasSYN():
+		return m.x.Ack.After(m.y.ISS)
+	}
+	return true
+}
+
+// synAcked reports whether X has received an ACK of its SYN, and whether that is beyond doubt.
+func (m moment) synAcked() (is, sure bool) {
+	x, y := m.x, m.y
+	switch {
+	case x.Packets == 0 || y.Packets == 0:
+		return x.Has&reassembly.Plain != 0 || y.Has&reassembly.Plain != 0 || x.Packets == 0, false
+	case !x.HasSYN():
+		return true, x.Has&reassembly.Plain != 0
+	case !y.Acks(x.ISS + 1):
+		return false, m.keepsRepeating(x.SYNs, x.SynLast)
+	case m.provesSYN():
+		return true, true
+	}
+	return m.delivered(y.FirstAck, x.SynLast)
+}
+
+// provesSYN reports whether X showed that it has received an ACK of its SYN.
+func (m moment) provesSYN() bool {
+	x, y := m.x, m.y
+	if x.Has&reassembly.BareSYN != 0 && x.Has&reassembly.Plain != 0 {
+		return true // an active opener that goes on without SYN has had the SYN-ACK
+	}
+	if !y.HasSYN() {
+		return false
+	}
+	if x.Has&reassembly.ACK != 0 && x.Ack.After(y.SynEnd) || x.Has&reassembly.Sacked != 0 && x.SACKed.After(y.SynEnd) {
+		return true // only what follows the SYN can carry more, and it carries the ACK
+	}
+	if x.Has&reassembly.TimestampEcho != 0 && y.Has&reassembly.SynTimestamp != 0 && int32(x.TSEcr-y.SynTSVal) > 0 {
+		return true
+	}
+	// A server speaks before the handshake is complete only with Fast Open (RFC 7413 3).
+	return y.Has&reassembly.SynPayload == 0 && (x.HasFIN() || x.Payload > 0)
+}
+
+// finAcked reports whether X has received the ACK of its FIN, and whether that is beyond doubt.
+func (m moment) finAcked() (is, sure bool) {
+	x, y := m.x, m.y
+	switch {
+	case y.Packets == 0:
+		return x.FINs == 1, false // not captured: repeated is not acknowledged
+	case !y.Acks(x.Fin + 1):
+		return false, m.keepsRepeating(x.FINs, x.SentLast)
+	case m.provesACK():
+		return true, true
+	}
+	return m.delivered(y.AckReached, x.SentLast)
+}
+
+// provesACK reports whether X showed that it has received Y's highest acknowledgment: it acknowledged, or echoed the
+// timestamp of, something that only a segment with that acknowledgment carried.
+func (m moment) provesACK() bool {
+	x, y := m.x, m.y
+	if y.Has&reassembly.Below == 0 {
+		return false
+	}
+	if x.Has&reassembly.ACK != 0 && x.Ack.After(y.SeqBelow) || x.Has&reassembly.Sacked != 0 && x.SACKed.After(y.SeqBelow) {
+		return true
+	}
+	return x.Has&reassembly.TimestampEcho != 0 && y.Has&reassembly.TSBelow != 0 && int32(x.TSEcr-y.TSBelow) > 0
+}
+
+// delivered judges an acknowledgment that first passed the capture at covered, of what X last sent at sent. It is presumed
+// delivered, but not if X sent again what it acknowledges; then only when X stays silent where its timer would have run
+// out twice.
+func (m moment) delivered(covered reassembly.Mark, sent int64) (is, sure bool) {
+	if sent <= covered.Time+m.crossing {
+		return true, false
+	}
+	if m.y.Last.Time < sent {
+		return false, m.keepsRepeating(2, sent)
+	}
+	return m.now-sent > m.patience(), false
+}
+
+// patience is the silence after a retransmission that shows that it was the last: twice the last interval, as timers
+// double (RFC 6298 5.5), and a margin.
+func (m moment) patience() int64 { return max(m.x.Gap*9/4, minPresumedLost) }
+
+// keepsRepeating reports whether X has shown by repeating that it is not acknowledged, and is not yet due to repeat again.
+func (m moment) keepsRepeating(times uint16, last int64) bool {
+	return times > 1 && m.now-last <= m.patience()
+}
+
+// silent reports whether X owes an answer: Y repeats something, or probes, and X does not react.
+func (m moment) silent() bool {
+	x, y := m.x, m.y
+	if y.Probes > 0 && x.Last.Time < y.ProbeLast && m.now-y.ProbeLast > delayedACK {
+		return true
+	}
+	return y.Outstanding(x) && x.Last.Time < y.SentLast && (y.Gap > 0 && y.SentLast > x.Last.Time+m.crossing || m.now-y.SentLast > delayedACK+m.crossing)
+}
+
+// endedBySelf returns the RST by which X left the connection.
+func (m moment) endedBySelf() (reassembly.Reset, bool) {
+	x, y := m.x, m.y
+	r := x.ResetLast
+	if !r.Seen() || x.Last.Time > r.Time+reorder {
+		return r, false
+	}
+	if x.Last.Time <= x.ResetFirst.Time+reorder {
+		r = x.ResetFirst
+	}
+	return r, m.genuine(r) || !x.ResetLast.Seen() || y.Has&reassembly.Started == 0
+}
+
+// genuine reports whether r can be X's own: X resets at its own position, or where the segment that it answers says. A
+// number beyond is a guess by a third party.
+func (m moment) genuine(r reassembly.Reset) bool {
+	x, y := m.x, m.y
+	if r.Flags().Any(tcp.ACK) && y.HasSYN() && r.Ack.After(y.ISS) && !r.Ack.After(y.SynEnd) && x.Has&reassembly.Started == 0 {
+		return true // it answers the SYN (RFC 9293 3.10.7.1)
+	}
+	if x.Has&reassembly.Started == 0 {
+		return y.Has&reassembly.ACK != 0 && r.Seq == y.Ack
+	}
+	highest := x.Next
+	if y.Has&reassembly.ACK != 0 {
+		highest = highest.Max(y.Ack)
+	}
+	return r.Seq.AtOrAfter(x.Low) && !r.Seq.After(highest)
+}
+
+// endedByPeer returns the RST of Y that X accepts; odd is set if Y sent RSTs and X may not have accepted any of them.
+func (m moment) endedByPeer() (r reassembly.Reset, ended, odd bool) {
+	for _, r := range [...]reassembly.Reset{m.y.ResetFirst, m.y.ResetLast} {
+		if !r.Seen() || m.x.Last.Time > r.Time+m.crossing {
+			continue
+		}
+		if m.accepts(r) {
+			return r, true, false
+		}
+		odd = true
+	}
+	return r, false, odd
+}
+
+// accepts applies RFC 5961 3.2 and RFC 9293 3.10.7.3 to a RST from Y.
+func (m moment) accepts(r reassembly.Reset) bool {
+	x, y := m.x, m.y
+	if !m.ackedSYN() {
+		return r.Flags().Any(tcp.ACK) && x.HasSYN() && r.Ack.After(x.ISS) && !r.Ack.After(x.SynEnd)
+	}
+	if y.Has&reassembly.Started != 0 && r.Seq == y.Next {
+		return true // exact once X has what is in flight before it
+	}
+	if x.Has&reassembly.ACK == 0 {
+		return x.Packets == 0
+	}
+	// Linux also takes the number of the FIN that it has acknowledged (tcp_reset_check).
+	return r.Seq == x.Ack || y.HasFIN() && x.Acks(y.Fin+1) && r.Seq == y.Fin
+}
