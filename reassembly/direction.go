@@ -138,9 +138,8 @@ const (
 // Verdict is what Add found out about a segment.
 type Verdict struct {
 	Class      Class
-	NewPayload uint32 // octets not seen before
-	Gap        bool   // octets between the segment and what came before were not seen
-	ZeroWindow bool   // it closed the window
+	Behind     bool // it ends at or before the highest sequence number that X had sent
+	AcksMissed bool // it is the first to acknowledge octets of Y that the capture does not hold
 }
 
 // reorderWindow is how far apart in time two segments may be for the later to count as overtaken, not sent again: 3 ms,
@@ -168,7 +167,8 @@ func (d *Direction) Add(s *tcp.Segment, y *Direction) Verdict {
 	if s.Flags.Any(tcp.SYN) {
 		d.addSYN(s)
 	}
-	v.ZeroWindow = d.addWindow(s)
+	d.addWindow(s)
+	v.AcksMissed = s.Flags.Any(tcp.ACK) && y.missedBetween(d, s.Ack)
 	d.addACK(s, next, started)
 	if s.Flags.Any(tcp.FIN) {
 		d.addFIN(s, started && !s.End().After(next))
@@ -290,17 +290,14 @@ func (d *Direction) addTimestamps(s *tcp.Segment) {
 	}
 }
 
-// addWindow reports whether s closes the window.
-func (d *Direction) addWindow(s *tcp.Segment) bool {
+func (d *Direction) addWindow(s *tcp.Segment) {
 	if s.Time < d.Last.Time {
-		return false
+		return
 	}
-	closes := s.Window == 0 && !s.Flags.Any(tcp.SYN) && (d.Window != 0 || d.Packets == 1)
-	if closes {
+	if s.Window == 0 && !s.Flags.Any(tcp.SYN) && (d.Window != 0 || d.Packets == 1) {
 		d.ZeroWindows++
 	}
 	d.Window = s.Window
-	return closes
 }
 
 // addSequence places the octets of s among those sent before.
@@ -316,18 +313,17 @@ func (d *Direction) addSequence(s *tcp.Segment, y *Direction) Verdict {
 		}
 		d.SentLast = s.Time
 		d.Payload += uint64(s.Len)
-		return Verdict{Class: New, NewPayload: s.Len}
+		return Verdict{Class: New}
 	}
 	if class, ok := d.probe(s, y); ok {
 		if y.Last.Time >= d.ProbeLast {
 			d.Probes = 0
 		}
 		d.Probes, d.ProbeLast = saturate(d.Probes), max(d.ProbeLast, s.Time)
-		return Verdict{Class: class}
+		return Verdict{Class: class, Behind: true}
 	}
-	var v Verdict
+	v := Verdict{Behind: !end.After(d.Next)}
 	if seq.After(d.Next) {
-		v.Gap = true
 		d.addHole(tcp.SeqRange{Left: d.Next, Right: seq})
 	}
 	fresh := uint32(0)
@@ -364,8 +360,7 @@ func (d *Direction) addSequence(s *tcp.Segment, y *Direction) Verdict {
 	if occupies {
 		d.SentLast = max(d.SentLast, s.Time)
 	}
-	v.NewPayload = min(fresh+filled, s.Len)
-	d.Payload += uint64(v.NewPayload)
+	d.Payload += uint64(min(fresh+filled, s.Len))
 	return v
 }
 
@@ -460,6 +455,23 @@ func (d *Direction) Missed(y *Direction) uint64 {
 		}
 	}
 	return n
+}
+
+// missedBetween reports whether octets of X that the capture does not hold lie after y's acknowledgments so far and
+// before ack.
+func (d *Direction) missedBetween(y *Direction, ack tcp.Seq) bool {
+	if d.Has&Started == 0 || y.Acks(ack) {
+		return false
+	}
+	if ack.After(d.Next) {
+		return true
+	}
+	for _, h := range d.holes[:d.nHoles] {
+		if h.Left.Before(ack) && (y.Has&ACK == 0 || h.Right.After(y.Ack)) {
+			return true
+		}
+	}
+	return false
 }
 
 // Doubtful reports whether something that X sent may not have been seen: a hole in its sequence space, an acknowledgment

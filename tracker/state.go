@@ -120,7 +120,7 @@ func (m moment) collect() (f, doubts facts) {
 	}
 
 	if y.HasFIN() {
-		f.set(ackedFIN, x.Acks(y.Fin+1))
+		f.set(ackedFIN, x.Acks(y.Fin+1) || x.Packets == 0 && y.FINs == 1) // not captured: not repeated is received
 		if !f.has(ackedFIN) {
 			doubts |= ackedFIN
 		}
@@ -251,7 +251,7 @@ func (m moment) endedBySelf() (reassembly.Reset, bool) {
 	if x.Last.Time <= x.ResetFirst.Time+reorder {
 		r = x.ResetFirst
 	}
-	return r, m.genuine(r) || !x.ResetLast.Seen() || y.Has&reassembly.Started == 0
+	return r, y.Packets == 0 || m.genuine(r)
 }
 
 // genuine reports whether r can be X's own: X resets at its own position, or where the segment that it answers says. A

@@ -1,6 +1,7 @@
 package tracker
 
 import (
+	"tcpleak/reassembly"
 	"tcpleak/tcp"
 )
 
@@ -100,6 +101,20 @@ type Mark struct {
 // Seen reports whether m names a segment.
 func (m Mark) Seen() bool { return m.Packet != 0 }
 
+func markOf(m reassembly.Mark) Mark { return Mark{m.Time, m.Packet(), m.Flags()} }
+
+// Facts is what a verdict on an endpoint may rest on: segments that it sent. A Mark that was not Seen has not happened.
+type Facts struct {
+	SYN        Mark   // the first SYN or SYN-ACK
+	FirstACK   Mark   // the first segment with ACK and without SYN
+	AckReached Mark   // the first that acknowledged all that this end has acknowledged
+	FIN        Mark   // the first FIN
+	RST        Mark   // the last RST
+	Last       Mark   // the last segment other than RST
+	SYNLast    int64  // when the SYN was last sent, ns since 1970
+	SYNs, FINs uint16 // how often the SYN and the FIN were sent, saturating
+}
+
 // Endpoint is one end of a connection as it stands at a moment.
 type Endpoint struct {
 	Addr      tcp.Addr
@@ -109,6 +124,7 @@ type Endpoint struct {
 	Since     int64 // when it entered State, ns since 1970; a lower bound of the age with SinceAtLeast; 0 is unknown
 	// SinceAtLeast is set where the start was not seen: the endpoint is in State for at least now-Since.
 	SinceAtLeast bool
+	Facts        Facts
 	Why          string // what proves the state, with the packet number
 
 	Packets       uint64 // segments that this end sent, duplicates of the capture not counted

@@ -1,0 +1,353 @@
+package tracker
+
+import (
+	"fmt"
+	"time"
+
+	"tcpleak/reassembly"
+	"tcpleak/tcp"
+)
+
+// conclusion is what follows about one endpoint.
+type conclusion struct {
+	state     tcp.State
+	certainty Certainty
+	since     int64
+	atLeast   bool
+	why       why
+	reset     bool // it ended by a RST
+}
+
+// reason names the rule behind a conclusion; with the packets it makes the sentence.
+type reason uint8
+
+const (
+	becauseNothing reason = iota
+	becauseListener
+	becauseMidstream
+	becauseUnseen
+	becauseSYN
+	becauseSYNACK
+	becauseSYNACKAgain
+	becauseOwnACK
+	becausePeerACK
+	becauseAckedFIN
+	becauseFIN
+	becauseFINAgain
+	becauseFINAcked
+	becauseCrossed
+	becauseAnswered
+	becauseBothClosed
+	becauseLastAcked
+	becauseTimedOut
+	becauseOwnRST
+	becauseRefused
+	becausePeerRST
+	becauseNewSYN
+	becauseNewOther
+)
+
+// why is a reason with its evidence. Its sentence is made only when someone reads it.
+type why struct {
+	reason reason
+	packet uint64
+}
+
+var sentences = [...]string{
+	becauseNothing:     "it sent nothing",
+	becauseListener:    "it answered other connections to this port, and has not answered this SYN",
+	becauseMidstream:   "the connection was open when it was first seen, in packet %d",
+	becauseUnseen:      "not captured; inferred from what the peer sent up to packet %d",
+	becauseSYN:         "its SYN in packet %d has not been answered by a SYN-ACK that it acknowledged",
+	becauseSYNACK:      "its SYN in packet %d has not been acknowledged",
+	becauseSYNACKAgain: "it repeated its SYN, first sent in packet %d, after the ACK had passed: the ACK has not taken effect",
+	becauseOwnACK:      "it acknowledged the peer's SYN in packet %d",
+	becausePeerACK:     "packet %d acknowledged its SYN",
+	becauseAckedFIN:    "it acknowledged the peer's FIN in packet %d and has not sent its own",
+	becauseFIN:         "its FIN in packet %d has not been acknowledged",
+	becauseFINAgain:    "it repeated its FIN, first sent in packet %d, after the ACK had passed: the ACK did not arrive",
+	becauseFINAcked:    "packet %d acknowledged its FIN; the peer has not sent one that it acknowledged",
+	becauseCrossed:     "its FIN in packet %d crossed the peer's, and has not been acknowledged",
+	becauseAnswered:    "its FIN in packet %d answered the peer's, and has not been acknowledged",
+	becauseBothClosed:  "both FINs are acknowledged, the last in packet %d, and it closed first",
+	becauseLastAcked:   "packet %d acknowledged its FIN, which answered the peer's",
+	becauseTimedOut:    "both FINs are acknowledged, the last in packet %d, and TIME_WAIT has passed",
+	becauseOwnRST:      "it sent a RST in packet %d",
+	becauseRefused:     "it answered the SYN with a RST in packet %d",
+	becausePeerRST:     "it must have taken the peer's RST in packet %d",
+	becauseNewSYN:      "it opened a new connection with the same addresses and ports in packet %d",
+	becauseNewOther:    "packet %d belongs to a new connection with the same addresses and ports",
+}
+
+// String returns the sentence, without a full stop.
+func (w why) String() string {
+	if w.packet == 0 {
+		return sentences[becauseNothing]
+	}
+	if w.reason == becauseNothing || w.reason == becauseListener {
+		return sentences[w.reason]
+	}
+	return fmt.Sprintf(sentences[w.reason], w.packet)
+}
+
+// finWaitProof is how long a proof of FIN_WAIT_2 lasts. A socket that its process has closed leaves the state without a
+// packet, after tcp_fin_timeout: 60 s by default, a second or two where administrators shorten it.
+const finWaitProof = int64(time.Second)
+
+// conclude says in which state the endpoint of direction dir is now.
+func (t *Table) conclude(c *conn, dir int) conclusion {
+	m := moment{x: &c.dirs[dir], y: &c.dirs[1-dir], now: t.now, crossing: c.crossing(dir)}
+	v, sure := t.judge(c, dir, m)
+	switch {
+	case v.state == tcp.Unknown || m.x.Packets == 0 && v.state != tcp.Listen || !c.openingSeen():
+		v.certainty = Assumed
+	case sure && !t.doubtful(c, m):
+		v.certainty = Confirmed
+	default:
+		v.certainty = Presumed
+	}
+	return v
+}
+
+// doubtful reports whether the capture may have missed what would change X's state, or X may be gone without a word.
+func (t *Table) doubtful(c *conn, m moment) bool {
+	x, y := m.x, m.y
+	_, _, odd := m.endedByPeer()
+	return t.dropped || odd || !x.HasSYN() || !y.HasSYN() || x.Doubtful(y) || y.Doubtful(x) || m.silent()
+}
+
+// judge returns the state with its reason, and whether it is beyond doubt for a capture that missed nothing.
+func (t *Table) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
+	x, y := m.x, m.y
+	if left := c.left[dir]; left.at.Seen() && x.Last.Time <= left.at.Time+reorder {
+		why := why{becauseNewOther, left.at.Packet()}
+		if left.proven {
+			why.reason = becauseNewSYN
+		}
+		return conclusion{state: tcp.Closed, since: left.at.Time, why: why}, left.proven
+	}
+	if r, ended := m.endedBySelf(); ended {
+		v := conclusion{state: tcp.Closed, since: r.Time, why: why{becauseOwnRST, r.Packet()}, reset: true}
+		if x.Has&reassembly.Started == 0 {
+			v.why.reason = becauseRefused
+			return v, false // a firewall on the path answers in the same words
+		}
+		return v, true
+	}
+	f, doubts := m.collect()
+	v = t.explain(c, dir, m, f)
+	sure = decided(f, doubts)
+	if r, ended, _ := m.endedByPeer(); ended && v.state != tcp.Unknown && v.state != tcp.Closed {
+		v = conclusion{state: tcp.Closed, since: r.Time, why: why{becausePeerRST, r.Packet()}, reset: v.state != tcp.TimeWait}
+		return v, false
+	}
+	switch v.state {
+	case tcp.Unknown:
+		if t.isListener(c.ends[dir], c.encap) {
+			v.state, v.why = tcp.Listen, why{becauseListener, c.start.Packet()}
+		}
+		return v, false
+	case tcp.SynSent, tcp.Closed:
+		// Nothing on the wire shows that an application gives up an attempt, or that a last ACK arrived.
+		return v, false
+	case tcp.FinWait2:
+		return v, sure && m.now-x.Last.Time <= finWaitProof
+	case tcp.TimeWait:
+		lastFIN := max(x.SentLast, y.SentLast)
+		if age := m.now - lastFIN; age >= int64(t.cfg.TimeWait) {
+			v.state, v.since, v.why.reason = tcp.Closed, lastFIN+int64(t.cfg.TimeWait), becauseTimedOut
+			return v, false
+		} else if age > int64(t.cfg.TimeWait)*9/10 {
+			return v, false
+		}
+	}
+	return v, sure
+}
+
+// explain gives the state that follows from f its beginning and its reason.
+func (t *Table) explain(c *conn, dir int, m moment, f facts) conclusion {
+	x, y := m.x, m.y
+	v := conclusion{state: stateOf(f)}
+	rests := func(r reason, at reassembly.Mark) {
+		v.since, v.why = at.Time, why{r, at.Packet()}
+	}
+	switch v.state {
+	case tcp.SynSent:
+		rests(becauseSYN, x.Syn)
+	case tcp.SynRcvd:
+		rests(becauseSYNACK, x.Syn)
+		if y.HasSYN() && y.Acks(x.ISS+1) {
+			v.why.reason = becauseSYNACKAgain
+		}
+	case tcp.Established:
+		switch {
+		case !c.openingSeen():
+			rests(becauseMidstream, c.start)
+			v.atLeast = true
+		case x.Has&reassembly.BareSYN != 0 && x.FirstPlain.Seen():
+			rests(becauseOwnACK, x.FirstPlain)
+		case y.FirstPlain.Seen():
+			rests(becausePeerACK, y.FirstPlain)
+		default:
+			rests(becausePeerACK, y.FirstAck)
+		}
+	case tcp.CloseWait:
+		rests(becauseAckedFIN, x.AckReached)
+	case tcp.FinWait1:
+		rests(becauseFIN, x.FinSent)
+		if y.Acks(x.Fin + 1) {
+			v.why.reason = becauseFINAgain
+		}
+	case tcp.FinWait2:
+		rests(becauseFINAcked, y.AckReached)
+	case tcp.Closing:
+		rests(becauseCrossed, later(x.FinSent, x.AckReached))
+		v.why.packet = x.FinSent.Packet()
+	case tcp.LastAck:
+		rests(becauseAnswered, x.FinSent)
+		if y.Acks(x.Fin + 1) {
+			v.why.reason = becauseFINAgain
+		}
+	case tcp.TimeWait:
+		rests(becauseBothClosed, later(x.AckReached, y.AckReached))
+	case tcp.Closed:
+		rests(becauseLastAcked, y.AckReached)
+	}
+	if x.Packets == 0 && v.state != tcp.Unknown {
+		rests(becauseUnseen, y.Last)
+		v.since, v.atLeast = c.start.Time, true
+	}
+	if !v.why.seen() {
+		v.why = why{becauseMidstream, c.start.Packet()}
+		v.since, v.atLeast = c.start.Time, v.state != tcp.Unknown
+	}
+	return v
+}
+
+func (w why) seen() bool { return w.packet != 0 }
+
+func later(a, b reassembly.Mark) reassembly.Mark {
+	if b.Time > a.Time {
+		return b
+	}
+	return a
+}
+
+// view fills in v with connection index as it stands now.
+func (t *Table) view(index uint32, v *Connection) {
+	c := t.at(index)
+	client, known := c.client()
+	if !known {
+		client = t.guessClient(c)
+	}
+	x, y := &c.dirs[client], &c.dirs[1-client]
+	ends := [2]conclusion{t.conclude(c, client), t.conclude(c, 1-client)}
+	*v = Connection{
+		ID: c.id, Encap: c.encap, Start: c.start.Time,
+		Last:         max(x.Last.Time, y.Last.Time, x.ResetLast.Time, y.ResetLast.Time),
+		RolesGuessed: !known,
+		Opened:       opened(x, y),
+		ClosedFirst:  closedFirst(x, y),
+		EndedBy:      endedBy(x, y, ends),
+		Ends: [2]Endpoint{
+			endpointView(c.ends[client], x, y, ends[0]), endpointView(c.ends[1-client], y, x, ends[1]),
+		},
+		ZeekState: c.zeek.ConnState(), ZeekHistory: c.zeek.History(), WiresharkCompleteness: c.comp.Value(),
+	}
+	switch {
+	case x.Packets == 0:
+		v.Visibility = ServerOnly
+	case y.Packets == 0 && v.Opened != Unanswered:
+		v.Visibility = ClientOnly
+	}
+	if x.HasSYN() && y.HasSYN() && x.FirstPlain.Time > x.Syn.Time {
+		v.HandshakeRTT = x.FirstPlain.Time - x.Syn.Time
+	}
+}
+
+func endpointView(e endpoint, x, y *reassembly.Direction, v conclusion) Endpoint {
+	return Endpoint{
+		Addr: e.addr, Port: e.port,
+		State: v.state, Certainty: v.certainty, Since: v.since, SinceAtLeast: v.atLeast, Why: v.why.String(),
+		Facts: Facts{
+			SYN: markOf(x.Syn), FirstACK: markOf(x.FirstPlain), AckReached: markOf(x.AckReached), FIN: markOf(x.FinSent),
+			RST: markOf(x.ResetLast.Mark), Last: markOf(x.Last), SYNLast: x.SynLast, SYNs: x.SYNs, FINs: x.FINs,
+		},
+		Packets: uint64(x.Packets), PayloadBytes: x.Payload,
+		Retransmitted: uint64(x.Retransmitted), OutOfOrder: uint64(x.OutOfOrder),
+		MissedBytes: x.Missed(y), ZeroWindows: uint64(x.ZeroWindows),
+	}
+}
+
+// opened says how client x and server y began.
+func opened(x, y *reassembly.Direction) Opened {
+	switch {
+	case x.Has&y.Has&reassembly.BareSYN != 0:
+		return Simultaneous
+	case !x.HasSYN() && !y.HasSYN():
+		return Midstream
+	case x.Has&reassembly.SynPayload != 0 && y.Acks(x.SynEnd) && x.Retransmitted == 0:
+		return FastOpen
+	case y.HasSYN() || x.Has&reassembly.ACK != 0 || y.Has&reassembly.ACK != 0:
+		return Handshake
+	case y.ResetFirst.Seen():
+		return Refused
+	}
+	return Unanswered
+}
+
+func closedFirst(x, y *reassembly.Direction) ClosedFirst {
+	switch {
+	case x.HasFIN() && y.HasFIN() && x.FinAck.After(y.Fin):
+		return ServerClosed
+	case x.HasFIN() && y.HasFIN() && y.FinAck.After(x.Fin):
+		return ClientClosed
+	case x.HasFIN() && y.HasFIN():
+		return BothClosed
+	case x.HasFIN():
+		return ClientClosed
+	case y.HasFIN():
+		return ServerClosed
+	}
+	return NoneClosed
+}
+
+func endedBy(x, y *reassembly.Direction, ends [2]conclusion) EndedBy {
+	for _, v := range ends {
+		switch v.state {
+		case tcp.Closed, tcp.TimeWait, tcp.Unknown, tcp.Listen:
+		default:
+			return NotEnded
+		}
+	}
+	switch {
+	case x.HasFIN() && y.HasFIN() && x.Acks(y.Fin+1) && y.Acks(x.Fin+1):
+		return EndedByFIN
+	case ends[0].reset || ends[1].reset:
+		return EndedByRST
+	}
+	return NotEnded
+}
+
+// wellKnown is the first port that an unprivileged process may take.
+const wellKnown = 1024
+
+// guessClient names the client of a connection whose opening was not seen: not the end that listens elsewhere in this
+// capture, nor the one with a well-known port, nor the one with the lower port.
+func (t *Table) guessClient(c *conn) int {
+	a, b := c.ends[0], c.ends[1]
+	listensA, listensB := t.isListener(a, c.encap), t.isListener(b, c.encap)
+	switch {
+	case listensA != listensB && listensA:
+		return 1
+	case listensA != listensB:
+		return 0
+	case (a.port < wellKnown) != (b.port < wellKnown) && a.port < wellKnown:
+		return 1
+	case (a.port < wellKnown) != (b.port < wellKnown):
+		return 0
+	case a.port < b.port:
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,210 @@
+package tracker
+
+import (
+	"tcpleak/compat"
+	"tcpleak/reassembly"
+	"tcpleak/tcp"
+)
+
+// endpoint is an address and port; key a pair of them with what surrounds their packets.
+type endpoint struct {
+	addr tcp.Addr
+	port uint16
+}
+
+func (e endpoint) less(o endpoint) bool {
+	return e.addr.Less(o.addr) || e.addr == o.addr && e.port < o.port
+}
+
+// leaving is the evidence that an endpoint has left a connection for a new one with the same addresses and ports.
+type leaving struct {
+	at     reassembly.Mark
+	proven bool // it opened the new one; otherwise only its peer's word says so
+}
+
+// conn is one connection, of possibly several with the same key in the course of time: an incarnation (RFC 9293 3.4.1).
+type conn struct {
+	id     uint64
+	start  reassembly.Mark
+	ends   [2]endpoint // by direction; direction 0 is that of the first segment
+	dirs   [2]reassembly.Direction
+	left   [2]leaving
+	zeek   compat.Zeek
+	encap  uint32
+	older  uint32 // index of the incarnation before this one, or none
+	next   uint32 // links of the eviction list
+	prev   uint32
+	class  class
+	comp   compat.Completeness
+	active bool // seen since eviction last passed it by
+	queued bool // in the queue of changed connections
+}
+
+// direction returns the direction of s in c. On a connection of a socket with itself all is direction 0.
+func (c *conn) direction(s *tcp.Segment) int {
+	if s.SrcPort == c.ends[0].port && s.Src == c.ends[0].addr {
+		return 0
+	}
+	return 1
+}
+
+// client returns the direction of the client, and false where the opening was not seen and nothing tells.
+func (c *conn) client() (dir int, known bool) {
+	a, b := &c.dirs[0], &c.dirs[1]
+	bareA, bareB := a.Has&reassembly.BareSYN != 0, b.Has&reassembly.BareSYN != 0
+	switch {
+	case bareA && bareB:
+		if b.Syn.Time < a.Syn.Time {
+			return 1, true
+		}
+		return 0, true
+	case bareA, b.Has&reassembly.SYNACK != 0:
+		return 0, true
+	case bareB, a.Has&reassembly.SYNACK != 0:
+		return 1, true
+	}
+	return 0, false
+}
+
+// openingSeen reports whether the capture holds the start of the connection.
+func (c *conn) openingSeen() bool { return c.dirs[0].HasSYN() || c.dirs[1].HasSYN() }
+
+// crossing returns how long what the endpoint of direction dir sends may still ignore what passed the capture on its way
+// to it: the round trip between the capture and that end as the handshake shows it, and a margin.
+func (c *conn) crossing(dir int) int64 {
+	client, _ := c.client()
+	cl, sv := &c.dirs[client], &c.dirs[1-client]
+	rtt := int64(-1)
+	if dir == client {
+		if sv.HasSYN() && cl.FirstPlain.Seen() {
+			rtt = cl.FirstPlain.Time - latest(sv.Syn.Time, sv.SynLast, cl.FirstPlain.Time)
+		}
+	} else if cl.HasSYN() && sv.FirstAck.Seen() {
+		rtt = sv.FirstAck.Time - latest(cl.Syn.Time, cl.SynLast, sv.FirstAck.Time)
+	}
+	if rtt < 0 {
+		return unknownCrossing
+	}
+	return min(max(rtt*3/2+minCrossing, minCrossing), maxCrossing)
+}
+
+// latest returns last unless it lies after limit, and first then.
+func latest(first, last, limit int64) int64 {
+	if last <= limit {
+		return last
+	}
+	return first
+}
+
+// far is a distance in sequence space that no window reaches (RFC 7323 2.2 allows 2³⁰; 2²⁶ is 64 MiB) and that a random
+// number in both fields keeps with odds of 1 in 1000.
+const far = 1 << 26
+
+// fit returns how far s lies from where the direction x of c and its peer y stand; ok is false where s cannot belong to c.
+func (c *conn) fit(s *tcp.Segment, dir int) (distance uint64, ok bool) {
+	x, y := &c.dirs[dir], &c.dirs[1-dir]
+	ack := s.Flags.Any(tcp.ACK)
+	if y.Has&reassembly.BareSYN != 0 && y.Has&(reassembly.ACK|reassembly.SYNACK) == 0 && x.Has&reassembly.Started == 0 {
+		// An attempt that nobody has answered: the answer acknowledges it, or is about something else.
+		return 0, !ack || s.Ack.After(y.ISS) && !s.Ack.After(y.SynEnd)
+	}
+	const unknown = far / 2
+	seqDistance, ackDistance := uint64(unknown), uint64(unknown)
+	switch {
+	case s.Flags.Any(tcp.RST) && s.Seq == 0 && ack && x.Next != 0:
+		// It answers a segment without ACK: its own number means nothing (RFC 9293 3.10.7.1).
+	case x.Has&reassembly.Started != 0:
+		seqDistance = distanceOf(s.Seq, x.Next)
+	case y.Has&reassembly.ACK != 0:
+		seqDistance = distanceOf(s.Seq, y.Ack)
+	}
+	switch {
+	case !ack:
+	case y.Has&reassembly.Started != 0:
+		ackDistance = distanceOf(s.Ack, y.Next)
+	case x.Has&reassembly.ACK != 0:
+		ackDistance = distanceOf(s.Ack, x.Ack)
+	}
+	near := seqDistance < far && ackDistance < far
+	if near || seqDistance < unknown || ackDistance < unknown {
+		return seqDistance + ackDistance, true
+	}
+	return 0, false
+}
+
+func distanceOf(a, b tcp.Seq) uint64 {
+	d := int64(a.Sub(b))
+	if d < 0 {
+		d = -d
+	}
+	return uint64(d)
+}
+
+// opens reports whether the SYN or SYN-ACK s from direction dir belongs to c: it repeats it, answers it, crosses it, or was
+// overtaken by what followed it. replaces is set where the server has chosen another ISS before its first took effect.
+func (c *conn) opens(s *tcp.Segment, dir int) (belongs, replaces bool) {
+	x, y := &c.dirs[dir], &c.dirs[1-dir]
+	if x.HasSYN() && x.ISS == s.Seq {
+		return true, false
+	}
+	if !s.Flags.Any(tcp.ACK) {
+		switch {
+		case x.HasSYN():
+			return false, false
+		case x.Has&reassembly.Started != 0:
+			return x.Low == s.Seq+1, false // overtaken by its own ACK
+		case y.Has&reassembly.ACK != 0:
+			return y.Ack == s.End() || y.Ack == s.Seq+1, false // overtaken by the answer
+		case y.ResetFirst.Seen():
+			return y.ResetFirst.Ack == s.End() || y.ResetFirst.Ack == s.Seq+1, false
+		}
+		return y.Has&reassembly.BareSYN != 0 && !x.ResetFirst.Seen(), false // simultaneous open
+	}
+	answers := y.HasSYN() && s.Ack.After(y.ISS) && !s.Ack.After(y.SynEnd)
+	switch {
+	case !x.HasSYN() && y.Has&reassembly.Started != 0 && !y.HasSYN():
+		return y.Low == s.Ack && (x.Has&reassembly.Started == 0 || x.Low == s.Seq+1), false // the client's SYN was missed
+	case !x.HasSYN():
+		return answers && (x.Has&reassembly.Started == 0 || x.Low == s.Seq+1), false
+	case answers && x.Has&reassembly.BareSYN == 0 && !y.Acks(x.ISS+1):
+		return true, true
+	}
+	return false, false
+}
+
+// class orders connections by how much would be lost if one were forgotten.
+type class uint8
+
+// The classes, in the order in which they are evicted.
+const (
+	classReset class = iota
+	classFinished
+	classAttempt
+	classEstablished
+	classHalfClosed
+	numClasses
+)
+
+// classify is cheap: it is asked after each segment.
+func (c *conn) classify() class {
+	a, b := &c.dirs[0], &c.dirs[1]
+	fins := a.Has | b.Has
+	switch {
+	case a.ResetLast.Seen() || b.ResetLast.Seen() || c.left[0].at.Seen() || c.left[1].at.Seen():
+		return classReset
+	case fins&reassembly.FIN != 0:
+		if a.Has&b.Has&reassembly.FIN != 0 && a.Acks(b.Fin+1) && b.Acks(a.Fin+1) {
+			return classFinished
+		}
+		return classHalfClosed
+	case c.openingSeen() && !c.completed():
+		return classAttempt
+	}
+	return classEstablished
+}
+
+// completed reports whether the end that opened has gone on after the answer: what a forged source never does.
+func (c *conn) completed() bool {
+	client, known := c.client()
+	return !known || c.dirs[client].Has&reassembly.Plain != 0
+}

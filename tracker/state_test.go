@@ -1,0 +1,254 @@
+package tracker_test
+
+import "testing"
+
+const handshake = `
+	0.000  client  SYN      seq=100
+	= SYN_SENT? UNKNOWN??
+	0.010  server  SYN,ACK  seq=300 ack=101
+	= SYN_SENT? SYN_RCVD?
+	0.011  client  ACK      seq=101 ack=301
+`
+
+const established = handshake + `
+	= ESTABLISHED! ESTABLISHED?
+	0.020  client  ACK      seq=101 ack=301 len=10
+	0.030  server  ACK      seq=301 ack=111
+	= ESTABLISHED! ESTABLISHED!
+`
+
+func TestHandshake(t *testing.T) { play(t, established) }
+
+func TestClientClosesFirst(t *testing.T) {
+	play(t, established+`
+	1.000  client  FIN,ACK  seq=111 ack=301
+	= FIN_WAIT_1? ESTABLISHED?
+	1.010  server  ACK      seq=301 ack=112
+	= FIN_WAIT_2? CLOSE_WAIT!
+	2.000  server  FIN,ACK  seq=301 ack=112
+	= FIN_WAIT_2? LAST_ACK?
+	2.001  client  ACK      seq=112 ack=302
+	= TIME_WAIT! CLOSED?
+	61.900 =       TIME_WAIT? CLOSED?
+	62.100 =       CLOSED? CLOSED?
+	`)
+}
+
+func TestThreeSegmentClose(t *testing.T) {
+	play(t, established+`
+	1.000  client  FIN,ACK  seq=111 ack=301
+	1.010  server  FIN,ACK  seq=301 ack=112
+	= FIN_WAIT_2? LAST_ACK?
+	1.011  client  ACK      seq=112 ack=302
+	= TIME_WAIT! CLOSED?
+	`)
+}
+
+func TestSimultaneousClose(t *testing.T) {
+	play(t, established+`
+	1.000  client  FIN,ACK  seq=111 ack=301
+	1.001  server  FIN,ACK  seq=301 ack=111
+	= FIN_WAIT_1? FIN_WAIT_1?
+	1.002  client  ACK      seq=112 ack=302
+	= CLOSING? FIN_WAIT_2?
+	1.011  server  ACK      seq=302 ack=112
+	= TIME_WAIT? TIME_WAIT?
+	`)
+}
+
+func TestAFINRepeatedAfterItsACKHasNotBeenAcknowledged(t *testing.T) {
+	play(t, established+`
+	1.000  client  FIN,ACK  seq=111 ack=301
+	1.010  server  ACK      seq=301 ack=112
+	= FIN_WAIT_2? CLOSE_WAIT!
+	1.300  client  FIN,ACK  seq=111 ack=301
+	= FIN_WAIT_1! CLOSE_WAIT!
+	1.310  server  ACK      seq=301 ack=112
+	= FIN_WAIT_1? CLOSE_WAIT!
+	3.000 =        FIN_WAIT_2? CLOSE_WAIT!
+	`)
+}
+
+func TestASYNACKRepeatedAfterTheHandshakeACKMeansSYNRCVD(t *testing.T) {
+	play(t, handshake+`
+	1.010  server  SYN,ACK  seq=300 ack=101
+	= ESTABLISHED! SYN_RCVD!
+	1.011  client  ACK      seq=101 ack=301
+	= ESTABLISHED! SYN_RCVD?
+	4.000 =        ESTABLISHED! ESTABLISHED?
+	`)
+}
+
+func TestDataProvesThatTheServerHasTheHandshakeACK(t *testing.T) {
+	play(t, handshake+`
+	1.000  server  PSH,ACK  seq=301 ack=101 len=5
+	= ESTABLISHED! ESTABLISHED?
+	1.001  client  ACK      seq=101 ack=306
+	= ESTABLISHED! ESTABLISHED!
+	`)
+}
+
+func TestAnEchoedTimestampProvesDelivery(t *testing.T) {
+	play(t, `
+	0.000  client  SYN      seq=100 ts=1000/0
+	0.010  server  SYN,ACK  seq=300 ack=101 ts=5000/1000
+	0.011  client  ACK      seq=101 ack=301 ts=1011/5000
+	0.012  server  ACK      seq=301 ack=101 ts=5012/1011
+	= ESTABLISHED! ESTABLISHED!
+	`)
+}
+
+func TestSimultaneousOpen(t *testing.T) {
+	table := play(t, `
+	0.000  client  SYN      seq=100
+	0.001  server  SYN      seq=300
+	= SYN_SENT? SYN_SENT?
+	0.010  client  SYN,ACK  seq=100 ack=301
+	0.011  server  SYN,ACK  seq=300 ack=101
+	= ESTABLISHED? ESTABLISHED?
+	0.020  client  ACK      seq=101 ack=301
+	0.021  server  ACK      seq=301 ack=101
+	= ESTABLISHED! ESTABLISHED!
+	`)
+	if n := table.Len(); n != 1 {
+		t.Errorf("%d connections, want 1", n)
+	}
+}
+
+func TestRefused(t *testing.T) {
+	play(t, `
+	0.000  client  SYN      seq=100
+	0.001  server  RST,ACK  seq=0 ack=101
+	= CLOSED? CLOSED?
+	`)
+}
+
+func TestARSTThatDoesNotAcknowledgeTheSYNIsIgnored(t *testing.T) {
+	play(t, `
+	0.000  client  SYN      seq=100
+	0.001  server  RST,ACK  seq=0 ack=5000
+	= SYN_SENT? UNKNOWN??
+	`)
+}
+
+func TestAnExactRSTEndsBothEnds(t *testing.T) {
+	play(t, established+`
+	1.000  server  RST,ACK  seq=301 ack=111
+	= CLOSED? CLOSED!
+	`)
+}
+
+func TestAnInexactRSTIsChallengedAndTheConnectionLives(t *testing.T) {
+	play(t, established+`
+	1.000  server  RST      seq=400
+	= ESTABLISHED? ESTABLISHED!
+	1.001  client  ACK      seq=111 ack=301
+	1.010  client  ACK      seq=111 ack=301 len=3
+	1.020  server  ACK      seq=301 ack=114
+	= ESTABLISHED! ESTABLISHED!
+	`)
+}
+
+func TestHalfOpenDiscovery(t *testing.T) {
+	// RFC 9293 3.5.1, figure 9, with a challenge ACK.
+	table := play(t, established+`
+	90.000 client  SYN      seq=4000
+	= SYN_SENT? LISTEN?
+	90.010 server  ACK      seq=301 ack=111
+	= SYN_SENT? LISTEN?
+	90.011 client  RST      seq=111
+	91.000 client  SYN      seq=4000
+	91.010 server  SYN,ACK  seq=7000 ack=4001
+	91.011 client  ACK      seq=4001 ack=7001
+	= ESTABLISHED! ESTABLISHED?
+	`)
+	if n := table.Len(); n != 2 {
+		t.Errorf("%d connections, want 2", n)
+	}
+	for c := range table.Connections() {
+		if c.ID == 1 && (c.Ends[0].State.Open() || c.Ends[1].State.Open()) {
+			t.Errorf("the old connection is %v %v, want it closed", c.Ends[0].State, c.Ends[1].State)
+		}
+	}
+}
+
+func TestMidstreamIsAssumed(t *testing.T) {
+	play(t, `
+	0.000  client  ACK      seq=101 ack=301 len=10
+	= ESTABLISHED?? ESTABLISHED??
+	0.010  server  ACK      seq=301 ack=111
+	0.020  client  FIN,ACK  seq=111 ack=301
+	0.030  server  ACK      seq=301 ack=112
+	= FIN_WAIT_2?? CLOSE_WAIT??
+	`)
+}
+
+func TestOneSidedCaptureIsAssumed(t *testing.T) {
+	play(t, `
+	0.000  client  SYN      seq=100
+	0.011  client  ACK      seq=101 ack=301
+	= ESTABLISHED? ESTABLISHED??
+	1.000  client  FIN,ACK  seq=101 ack=301
+	= FIN_WAIT_2? CLOSE_WAIT??
+	`)
+}
+
+func TestAMissedFINLeavesNothingConfirmed(t *testing.T) {
+	play(t, established+`
+	1.010  server  ACK      seq=301 ack=112   # acknowledges an octet that was not captured
+	= ESTABLISHED? ESTABLISHED?
+	`)
+}
+
+func TestSequenceNumbersWrap(t *testing.T) {
+	play(t, `
+	0.000  client  SYN      seq=4294967295
+	0.010  server  SYN,ACK  seq=4294967290 ack=0
+	0.011  client  ACK      seq=0 ack=4294967291
+	0.020  client  ACK      seq=0 ack=4294967291 len=10
+	0.030  server  ACK      seq=4294967291 ack=10 len=20
+	0.031  client  ACK      seq=10 ack=15
+	= ESTABLISHED! ESTABLISHED!
+	0.040  server  FIN,ACK  seq=15 ack=10
+	0.041  client  ACK      seq=10 ack=16
+	= CLOSE_WAIT! FIN_WAIT_2?
+	`)
+}
+
+func TestTheSamePacketTwiceIsOneSegment(t *testing.T) {
+	table := play(t, `
+	0.000  client  SYN      seq=100 id=1
+	0.0001 client  SYN      seq=100 id=1
+	1.000  client  SYN      seq=100 id=2
+	= SYN_SENT? UNKNOWN??
+	`)
+	if stats := table.Stats(); stats.Duplicates != 1 || stats.Segments != 2 {
+		t.Errorf("%+v, want 1 duplicate of 3", stats)
+	}
+}
+
+func TestSwappedHandshakeIsOneConnection(t *testing.T) {
+	for name, script := range map[string]string{
+		"SYN-ACK before SYN": `
+	0.010  server  SYN,ACK  seq=300 ack=101
+	0.000  client  SYN      seq=100
+	0.011  client  ACK      seq=101 ack=301
+	= ESTABLISHED! ESTABLISHED?`,
+		"ACK before SYN-ACK": `
+	0.000  client  SYN      seq=100
+	0.011  client  ACK      seq=101 ack=301
+	0.010  server  SYN,ACK  seq=300 ack=101
+	= ESTABLISHED! ESTABLISHED?`,
+		"backwards": `
+	0.011  client  ACK      seq=101 ack=301
+	0.010  server  SYN,ACK  seq=300 ack=101
+	0.000  client  SYN      seq=100
+	= ESTABLISHED! ESTABLISHED?`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			if n := play(t, script).Len(); n != 1 {
+				t.Errorf("%d connections, want 1", n)
+			}
+		})
+	}
+}
