@@ -46,7 +46,8 @@ type Finding struct {
 	Certainty   tracker.Certainty
 	Connections []uint64
 	Culprit     Culprit
-	Since       int64 // ns since 1970
+	Service     uint16 // the server's port: with Kind and the culprit's role and address it names a group of findings
+	Since       int64  // ns since 1970
 	For         time.Duration
 	ForAtLeast  bool   // For is a lower bound
 	Summary     string // what is wrong at which end, one line

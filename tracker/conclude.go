@@ -243,7 +243,7 @@ func (t *Table) view(index uint32, v *Connection) {
 	x, y := &c.dirs[client], &c.dirs[1-client]
 	ends := [2]conclusion{t.conclude(c, client), t.conclude(c, 1-client)}
 	*v = Connection{
-		ID: c.id, Encap: c.encap, Start: c.start.Time,
+		ID: c.id, Ref: Ref{c.id, index}, Encap: c.encap, Start: c.start.Time,
 		Last:         max(x.Last.Time, y.Last.Time, x.ResetLast.Time, y.ResetLast.Time),
 		RolesGuessed: !known,
 		Opened:       opened(x, y),

@@ -140,12 +140,15 @@ func (t *Table) add(s *tcp.Segment) {
 	if c.older != none && s.Flags.Any(tcp.SYN|tcp.RST) {
 		t.supersede(c, s, dir)
 	}
-	if class := c.classify(); class != c.class {
+	class := c.classify()
+	// An established connection that only carries data stays what it is.
+	changed := class != c.class || class != classEstablished || s.Flags.Any(tcp.SYN|tcp.FIN|tcp.RST)
+	if class != c.class {
 		t.unlink(index)
 		c.class = class
 		t.link(index)
 	}
-	if t.cfg.Changes && !c.queued {
+	if changed && t.cfg.Changes && !c.queued {
 		c.queued = true
 		t.changed = append(t.changed, index)
 	}
@@ -506,6 +509,15 @@ func (t *Table) Connections() iter.Seq[*Connection] {
 			}
 		}
 	}
+}
+
+// Get fills in c with the connection that ref names, as it stands now, and reports whether the table still holds it.
+func (t *Table) Get(ref Ref, c *Connection) bool {
+	if ref.index >= t.allocated || t.at(ref.index).id != ref.id {
+		return false
+	}
+	t.view(ref.index, c)
+	return true
 }
 
 func (t *Table) byID() []uint32 {

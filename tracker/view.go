@@ -135,9 +135,19 @@ type Endpoint struct {
 	ZeroWindows   uint64 // times the end closed its receive window
 }
 
+// Ref finds a connection of a Table again, as long as the table has not forgotten it.
+type Ref struct {
+	id    uint64
+	index uint32
+}
+
+// ID returns the connection's ID.
+func (r Ref) ID() uint64 { return r.id }
+
 // Connection is one connection as it stands at a moment.
 type Connection struct {
 	ID           uint64 // from 1, in the order of the connections' first packets
+	Ref          Ref
 	Encap        uint32 // see tcp.EncapTable
 	Opened       Opened
 	Visibility   Visibility

@@ -1,0 +1,607 @@
+package report
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/olekukonko/tablewriter"
+	"github.com/olekukonko/tablewriter/pkg/twwidth"
+	"github.com/olekukonko/tablewriter/renderer"
+	"github.com/olekukonko/tablewriter/tw"
+
+	"tcpleak/diagnosis"
+	"tcpleak/tcp"
+	"tcpleak/tracker"
+)
+
+// TableOptions say how Table presents a report.
+type TableOptions struct {
+	Width int  // columns that no line exceeds, 40 at least; 0 is DefaultWidth
+	Color bool // ANSI colours
+	All   bool // every connection and every group of findings
+}
+
+// Limits of a table that is not asked for all.
+const (
+	DefaultWidth   = 100
+	minWidth       = 40
+	maxRows        = 200 // connections, those with findings first
+	maxGroups      = 25  // groups of findings, the worst first
+	maxEvidence    = 8   // packets of a group's example
+	maxConnections = 10  // connection numbers of a group
+)
+
+// Table writes r for people: the capture and its quality, the findings in groups, the connections that did not end
+// cleanly, and the number of endpoints in each state.
+func Table(w io.Writer, r Report, opt TableOptions) error {
+	if opt.Width <= 0 {
+		opt.Width = DefaultWidth
+	}
+	p := printer{opt: opt, width: max(opt.Width, minWidth)}
+	var counts tally
+	listed := selection{limit: maxRows, all: opt.All}
+	for row := range r.Rows {
+		counts.add(row.Connection)
+		listed.add(row, r.Capture.Last)
+	}
+	findings := r.findings()
+
+	p.capture(&r.Capture)
+	if r.Capture.Segments > 0 || counts.connections > 0 {
+		p.findings(&r.Capture, findings)
+		p.connections(&listed, findings, &counts)
+		p.states(&counts)
+	}
+	_, err := w.Write(p.out.Bytes())
+	return err
+}
+
+type printer struct {
+	opt   TableOptions
+	width int
+	out   bytes.Buffer
+}
+
+// ANSI styles.
+const (
+	bold   = "1"
+	red    = "1;31"
+	yellow = "33"
+	cyan   = "36"
+)
+
+var severityStyles = [...]string{diagnosis.Info: cyan, diagnosis.Warning: yellow, diagnosis.Critical: red}
+
+func (p *printer) styled(style, text string) string {
+	if !p.opt.Color {
+		return text
+	}
+	return "\x1b[" + style + "m" + text + "\x1b[0m"
+}
+
+func (p *printer) paragraph(first, indent, text string) {
+	p.out.WriteString(wrap(first, indent, Clean(text), p.width) + "\n")
+}
+
+func (p *printer) heading(text string) {
+	p.out.WriteString("\n" + p.styled(bold, wrap("", "", text, p.width)) + "\n")
+}
+
+func (p *printer) capture(c *Capture) {
+	names := make([]string, len(c.Sources))
+	for i := range c.Sources {
+		names[i] = c.Sources[i].Name
+	}
+	head := "capture"
+	switch {
+	case len(names) > 3:
+		head = fmt.Sprintf("%d files, %s to %s", len(names), names[0], names[len(names)-1])
+	case len(names) > 0:
+		head = strings.Join(names, ", ")
+	}
+	head += ": " + count(c.Packets, "packet")
+	if c.First != 0 && c.Last != 0 {
+		head += " in " + age(time.Duration(c.Last-c.First)) + " from " +
+			time.Unix(0, c.First).UTC().Format("2006-01-02 15:04:05 UTC")
+	}
+	if c.Filter != "" {
+		head += ", filter \"" + c.Filter + "\""
+	}
+	if c.Segments > 0 {
+		head += ", " + count(c.Segments, "TCP segment")
+		if c.missed() {
+			head += ", incomplete"
+		} else {
+			head += ", nothing missed"
+		}
+	}
+	p.paragraph("", "  ", head)
+	for _, note := range c.notes() {
+		p.paragraph("  ", "    ", note)
+	}
+}
+
+// missed reports whether the capture is known to lack something.
+func (c *Capture) missed() bool {
+	return c.DroppedKernel+c.DroppedInterface+c.MissedBytes+c.Evicted > 0 ||
+		slices.ContainsFunc(c.Sources, func(s Source) bool { return s.Truncated })
+}
+
+// notes says what is not as it should be with a capture.
+func (c *Capture) notes() []string {
+	var notes []string
+	note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
+	var skipped uint64
+	var reasons []string
+	for _, s := range c.Skipped {
+		if s.N > 0 {
+			skipped += s.N
+			reasons = append(reasons, number(s.N)+" "+skippedWords(s.Reason))
+		}
+	}
+	switch {
+	case c.Packets == 0 && c.Filter != "":
+		note("No packets: none passed the filter, or there were none. Try again without the filter.")
+	case c.Packets == 0:
+		note("No packets.")
+	case c.Segments == 0 && skipped > 0:
+		note("No TCP segments in %s: %s.", count(c.Packets, "packet"), strings.Join(reasons, ", "))
+	case c.Segments == 0:
+		note("No TCP segments in %s.", count(c.Packets, "packet"))
+	case skipped > 0:
+		note("Left out %s: %s.", count(skipped, "packet"), strings.Join(reasons, ", "))
+	}
+	if c.Duplicates > 0 {
+		note("%s captured more than once, counted once.", count(c.Duplicates, "segment"))
+	}
+	if c.DroppedKernel+c.DroppedInterface > 0 {
+		note("Dropped before they could be read: %s by the kernel, %s by the interface. What is said about silence is less "+
+			"sure; a filter or a larger buffer helps.", number(c.DroppedKernel), number(c.DroppedInterface))
+	}
+	if c.MissedBytes > 0 {
+		note("%s were acknowledged but not captured: the capture lost packets, not the network.",
+			count(c.MissedBytes, "byte"))
+	}
+	for i := range c.Sources {
+		if s := &c.Sources[i]; s.Truncated {
+			note("%s is cut off: %s.", s.Name, cmp.Or(s.Detail, "it ends in the middle of a packet"))
+		}
+	}
+	if c.Evicted > 0 {
+		note("%s forgotten to stay within the limit of memory: the least interesting first.", count(c.Evicted, "connection"))
+	}
+	return notes
+}
+
+func skippedWords(reason string) string {
+	switch reason {
+	case "not_tcp":
+		return "not TCP"
+	case "truncated_header":
+		return "cut off within the headers"
+	case "fragment":
+		return "not the first fragment of a packet"
+	case "unsupported_link_type":
+		return "of a link type that is not supported"
+	}
+	return strings.ReplaceAll(reason, "_", " ")
+}
+
+// group is the findings of one kind at one culprit.
+type group struct {
+	kind        diagnosis.Kind
+	severity    diagnosis.Severity
+	oldest      *diagnosis.Finding
+	findings    int
+	connections []uint64
+}
+
+// groups puts findings of the same kind and culprit together: the worst first, then the most frequent, then the oldest.
+func groups(findings []diagnosis.Finding) []*group {
+	type key struct {
+		kind    diagnosis.Kind
+		culprit diagnosis.Culprit
+	}
+	byKey := make(map[key]*group)
+	var all []*group
+	for i := range findings {
+		f := &findings[i]
+		g := byKey[key{f.Kind, f.Culprit}]
+		if g == nil {
+			g = &group{kind: f.Kind, oldest: f}
+			byKey[key{f.Kind, f.Culprit}] = g
+			all = append(all, g)
+		}
+		g.findings++
+		g.severity = max(g.severity, f.Severity)
+		g.connections = append(g.connections, f.Connections...)
+		if f.For > g.oldest.For {
+			g.oldest = f
+		}
+	}
+	slices.SortStableFunc(all, func(a, b *group) int {
+		return cmp.Or(cmp.Compare(b.severity, a.severity), cmp.Compare(b.size(), a.size()),
+			cmp.Compare(b.oldest.For, a.oldest.For), cmp.Compare(a.oldest.ID, b.oldest.ID))
+	})
+	return all
+}
+
+func (g *group) size() int { return max(g.findings, len(g.connections)) }
+
+func (p *printer) findings(c *Capture, findings []diagnosis.Finding) {
+	if len(findings) == 0 {
+		p.heading("No findings")
+		text := "Every connection that opened has closed, or is still within the thresholds."
+		if c.missed() {
+			text += " The capture is incomplete, so this proves less than it could."
+		}
+		p.paragraph("  ", "  ", text)
+		return
+	}
+	var parts []string
+	counts := severities(findings)
+	for severity, n := range slices.Backward(counts[:]) {
+		word := diagnosis.Severity(severity).String()
+		switch {
+		case n == 0:
+		case diagnosis.Severity(severity) == diagnosis.Warning:
+			parts = append(parts, count(n, word))
+		default:
+			parts = append(parts, number(n)+" "+word)
+		}
+	}
+	p.heading("Findings: " + strings.Join(parts, ", "))
+	all := groups(findings)
+	for i, g := range all {
+		if i == maxGroups && !p.opt.All {
+			p.paragraph("", "", fmt.Sprintf("… and %s (--all or --format json shows them)",
+				count(len(all)-maxGroups, "more group")))
+			break
+		}
+		if i > 0 {
+			p.out.WriteByte('\n')
+		}
+		p.group(g)
+	}
+}
+
+func (p *printer) group(g *group) {
+	f := g.oldest
+	head := g.severity.String() + " " + string(g.kind)
+	if named(f.Culprit) {
+		head += ": " + f.Culprit.Role.String() + " " + culpritText(f.Culprit)
+	}
+	if n := len(g.connections); n > 0 {
+		head += ", " + count(n, "connection")
+	} else if g.findings > 1 {
+		head += ", " + number(g.findings) + " times"
+	}
+	if f.For > 0 {
+		before := ", for "
+		if g.findings > 1 {
+			before = ", the oldest for "
+		}
+		head += before + atLeast(f.ForAtLeast) + age(f.For)
+	}
+	style := severityStyles[min(g.severity, diagnosis.Critical)]
+	severity := g.severity.String()
+	p.out.WriteString(p.styled(style, severity) + strings.TrimPrefix(wrap("", "  ", Clean(head), p.width), severity) + "\n")
+
+	const indent = "         "
+	p.paragraph("  ", "  ", f.Summary)
+	if f.Cause != "" {
+		p.paragraph("  Why:   ", indent, f.Cause)
+	}
+	if f.Next != "" {
+		p.paragraph("  Next:  ", indent, f.Next)
+	}
+	if f.Certainty != tracker.Confirmed {
+		p.paragraph("  Sure?  ", indent, f.Certainty.String()+": "+certaintyWords(f.Certainty))
+	}
+	first := "  Seen:  "
+	for i := range f.Evidence {
+		if i == maxEvidence {
+			p.paragraph(first, indent, "… "+count(len(f.Evidence)-i, "more packet"))
+			break
+		}
+		p.paragraph(first, indent+"  ", evidenceText(&f.Evidence[i]))
+		first = indent
+	}
+	if len(g.connections) > 0 {
+		p.paragraph("  In:    ", indent, connectionList(g.connections))
+	}
+}
+
+func culpritText(c diagnosis.Culprit) string {
+	if c.Port == 0 {
+		return c.Addr.String()
+	}
+	return addrPort(c.Addr, c.Port).String()
+}
+
+func evidenceText(e *diagnosis.Evidence) string {
+	text := fmt.Sprintf("packet %d, %s UTC, %s %s", e.Packet, time.Unix(0, e.Time).UTC().Format("15:04:05.000000"), e.From, e.Flags)
+	if e.Meaning != "" {
+		text += ": " + e.Meaning
+	}
+	return text
+}
+
+func connectionList(ids []uint64) string {
+	noun := "connection"
+	if len(ids) > 1 {
+		noun = "connections"
+	}
+	var b strings.Builder
+	b.WriteString(noun)
+	for i, id := range ids {
+		if i == maxConnections {
+			fmt.Fprintf(&b, " and %s", count(len(ids)-i, "other"))
+			break
+		}
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, " %d", id)
+	}
+	return b.String()
+}
+
+func atLeast(is bool) string {
+	if is {
+		return "at least "
+	}
+	return ""
+}
+
+// certaintyWords explains what a state that is not confirmed rests on.
+func certaintyWords(c tracker.Certainty) string {
+	if c == tracker.Presumed {
+		return "rests on a packet that may not have arrived, or on a capture with gaps"
+	}
+	return "the opening was not captured, or this end's packets were not"
+}
+
+// class orders the connections of a table.
+type class int
+
+const (
+	withFindings class = iota
+	unclean
+	stillOpen
+	clean
+	numClasses
+)
+
+func classOf(row Row) class {
+	c := row.Connection
+	switch {
+	case EndedCleanly(c):
+		return clean
+	case len(row.Findings) > 0:
+		return withFindings
+	case c.EndedBy == tracker.NotEnded && c.Ends[0].State == tcp.Established && c.Ends[1].State == tcp.Established:
+		return stillOpen
+	}
+	return unclean
+}
+
+// entry is what a table keeps of a connection, which is not valid for longer than its iteration.
+type entry struct {
+	id       uint64
+	ends     [2]string
+	states   [2]string
+	ages     [2]string
+	both     string // time since the last change at either end
+	findings []int
+}
+
+// selection keeps the entries of a table: bounded, however many connections there are.
+type selection struct {
+	limit   int
+	all     bool
+	kept    [numClasses][]entry
+	counted [numClasses]int
+	marks   [2]bool // by Certainty: some end is assumed, is presumed
+}
+
+func (s *selection) add(row Row, now int64) {
+	class := classOf(row)
+	s.counted[class]++
+	if !s.all && (class == clean || len(s.kept[class]) >= s.limit) {
+		return
+	}
+	c := row.Connection
+	e := entry{id: c.ID, findings: slices.Clone(row.Findings)}
+	for i := range c.Ends {
+		end := &c.Ends[i]
+		e.ends[i] = addrPort(end.Addr, end.Port).String()
+		e.states[i] = end.State.String()
+		if end.State != tcp.Unknown {
+			e.states[i] += mark(end.Certainty)
+			if end.Certainty < tracker.Confirmed {
+				s.marks[end.Certainty] = true
+			}
+		}
+		e.ages[i] = ageSince(end, now)
+	}
+	later := &c.Ends[0]
+	if c.Ends[1].Since > later.Since {
+		later = &c.Ends[1]
+	}
+	e.both = ageSince(later, now)
+	s.kept[class] = append(s.kept[class], e)
+}
+
+// entries returns what the table lists, in its order.
+func (s *selection) entries() []entry {
+	var entries []entry
+	for _, kept := range s.kept {
+		entries = append(entries, kept...)
+	}
+	if !s.all {
+		entries = entries[:min(len(entries), s.limit)]
+	}
+	return entries
+}
+
+// mark shows a certainty beside a state.
+func mark(c tracker.Certainty) string { return [...]string{"??", "?", ""}[min(c, tracker.Confirmed)] }
+
+func ageSince(e *tracker.Endpoint, now int64) string {
+	if e.Since == 0 || now < e.Since {
+		return ""
+	}
+	if e.SinceAtLeast {
+		return "≥" + age(time.Duration(now-e.Since))
+	}
+	return age(time.Duration(now - e.Since))
+}
+
+func (p *printer) connections(s *selection, findings []diagnosis.Finding, counts *tally) {
+	unclean := s.counted[withFindings] + s.counted[unclean] + s.counted[stillOpen]
+	title := fmt.Sprintf("%s of %s did not end cleanly", number(unclean), count(counts.connections, "connection"))
+	switch {
+	case counts.connections == 1 && unclean == 0:
+		title = "The only connection ended cleanly"
+	case unclean == 0:
+		title = "All " + count(counts.connections, "connection") + " ended cleanly"
+	}
+	if open := s.counted[stillOpen]; open > 0 {
+		title += fmt.Sprintf(" (%s still open, without a finding)", number(open))
+	}
+	p.heading(title)
+	entries := s.entries()
+	if len(entries) == 0 {
+		return
+	}
+	kinds := make(map[int]string, len(findings))
+	for i := range findings {
+		kinds[findings[i].ID] = Clean(string(findings[i].Kind))
+	}
+	p.rows(layout(entries, kinds, p.width))
+	if more := unclean - len(entries); more > 0 && !s.all {
+		p.paragraph("", "", fmt.Sprintf("… and %s more (--all or --format json shows them)", number(more)))
+	}
+	for _, c := range []tracker.Certainty{tracker.Presumed, tracker.Assumed} {
+		if s.marks[c] {
+			p.paragraph(fmt.Sprintf("%-3s", mark(c)), "   ", c.String()+": "+certaintyWords(c))
+		}
+	}
+}
+
+// layout puts a connection on one line where all of them fit the width, and else each end on a line of its own; without
+// the findings, which name their connections, before it shortens an address.
+func layout(entries []entry, kinds map[int]string, width int) [][]string {
+	rows := [][]string{{"ID", "CLIENT", "SERVER", "CLIENT STATE", "SERVER STATE", "FOR", "FINDINGS"}}
+	for i := range entries {
+		e := &entries[i]
+		rows = append(rows, []string{decimal(e.id), e.ends[0], e.ends[1], e.states[0], e.states[1], e.both,
+			strings.Join(e.kinds(kinds), ",")})
+	}
+	if tableWidth(rows) <= width {
+		return rows
+	}
+	rows = [][]string{{"ID", "END", "ADDRESS", "STATE", "FOR", "FINDINGS"}}
+	for i := range entries {
+		e := &entries[i]
+		first, rest := "", ""
+		if names := e.kinds(kinds); len(names) > 0 {
+			first, rest = names[0], strings.Join(names[1:], ",")
+		}
+		rows = append(rows,
+			[]string{decimal(e.id), "client", e.ends[0], e.states[0], e.ages[0], first},
+			[]string{"", "server", e.ends[1], e.states[1], e.ages[1], rest})
+	}
+	if tableWidth(rows) <= width {
+		return rows
+	}
+	const address, findings = 2, 5
+	for i := range rows {
+		rows[i] = rows[i][:findings]
+	}
+	room := max(widths(rows)[address]-max(tableWidth(rows)-width, 0), len("ADDRESS"))
+	for _, row := range rows {
+		row[address] = shorten(row[address], room)
+	}
+	return rows
+}
+
+// kinds names the findings of a connection, each once.
+func (e *entry) kinds(kinds map[int]string) []string {
+	var names []string
+	for _, id := range e.findings {
+		if name := kinds[id]; name != "" && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+const gutter = "  "
+
+func widths(rows [][]string) []int {
+	w := make([]int, len(rows[0]))
+	for _, row := range rows {
+		for i, cell := range row {
+			w[i] = max(w[i], twwidth.Width(cell))
+		}
+	}
+	return w
+}
+
+func tableWidth(rows [][]string) int {
+	total := len(gutter) * (len(rows[0]) - 1)
+	for _, width := range widths(rows) {
+		total += width
+	}
+	return total
+}
+
+func (p *printer) states(counts *tally) {
+	rows := [][]string{{"STATE", "CLIENTS", "SERVERS"}}
+	for state, n := range counts.states {
+		if n[tracker.Client]+n[tracker.Server] > 0 {
+			rows = append(rows, []string{tcp.State(state).String(), number(n[tracker.Client]), number(n[tracker.Server])})
+		}
+	}
+	p.heading("Endpoints in each state")
+	p.rows(rows, tw.AlignLeft, tw.AlignRight, tw.AlignRight)
+}
+
+// rows writes a table without lines; the first row is its header. Columns are aligned to the left unless aligns says
+// otherwise.
+func (p *printer) rows(rows [][]string, aligns ...tw.Align) {
+	alignment := tw.CellAlignment{Global: tw.AlignLeft, PerColumn: aligns}
+	var b strings.Builder
+	t := tablewriter.NewTable(&b,
+		tablewriter.WithRenderer(renderer.NewBlueprint(tw.Rendition{
+			Borders:  tw.BorderNone,
+			Symbols:  tw.NewSymbols(tw.StyleNone),
+			Settings: tw.Settings{Separators: tw.SeparatorsNone, Lines: tw.LinesNone},
+		})),
+		tablewriter.WithHeaderAutoFormat(tw.Off),
+		tablewriter.WithHeaderAlignmentConfig(alignment),
+		tablewriter.WithHeaderAutoWrap(tw.WrapNone),
+		tablewriter.WithRowAlignmentConfig(alignment),
+		tablewriter.WithRowAutoWrap(tw.WrapNone),
+		tablewriter.WithTrimSpace(tw.Off),
+		tablewriter.WithPadding(tw.Padding{Right: gutter, Overwrite: true}),
+	)
+	t.Header(rows[0])
+	// Neither can fail: the rows are strings, and a Builder takes every write.
+	_ = t.Bulk(rows[1:])
+	_ = t.Render()
+	for line := range strings.Lines(b.String()) {
+		line = strings.TrimRight(line, " \n")
+		if head, tail := cut(line, p.width); tail != "" {
+			line = head
+		}
+		p.out.WriteString(line + "\n")
+	}
+}

@@ -1,0 +1,129 @@
+package report
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/olekukonko/tablewriter/pkg/twwidth"
+)
+
+// hidden reports whether r is a control character, or one that changes the order or the look of the text around it:
+// terminals obey the former, readers are deceived by the latter.
+func hidden(r rune) bool {
+	return unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co, unicode.Cs)
+}
+
+// Clean returns s fit for a terminal: every character that is hidden or no valid UTF-8 is replaced by "�".
+func Clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if hidden(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, strings.ToValidUTF8(s, string(utf8.RuneError)))
+}
+
+// age is a duration for people: two units at most, "5m01s", "3d04h", "1.5s", "51µs".
+func age(d time.Duration) string {
+	switch d = max(d, 0); {
+	case d >= 24*time.Hour:
+		return fmt.Sprintf("%dd%02dh", d/(24*time.Hour), d/time.Hour%24)
+	case d >= time.Hour:
+		return fmt.Sprintf("%dh%02dm", d/time.Hour, d/time.Minute%60)
+	case d >= time.Minute:
+		return fmt.Sprintf("%dm%02ds", d/time.Minute, d/time.Second%60)
+	case d >= 10*time.Second:
+		return d.Truncate(time.Second).String()
+	case d >= time.Second:
+		return d.Truncate(100 * time.Millisecond).String()
+	case d >= time.Millisecond:
+		return d.Truncate(time.Millisecond).String()
+	}
+	return d.Truncate(time.Microsecond).String()
+}
+
+// number writes n with commas: 1,234,567.
+func number[N int | uint64](n N) string {
+	digits := strconv.FormatUint(uint64(n), 10)
+	var b strings.Builder
+	for i, digit := range digits {
+		if i > 0 && (len(digits)-i)%3 == 0 {
+			b.WriteByte(',')
+		}
+		b.WriteRune(digit)
+	}
+	return b.String()
+}
+
+// count is a number and its noun: "1 packet", "41 packets".
+func count[N int | uint64](n N, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return number(n) + " " + noun + "s"
+}
+
+// wrap breaks text into lines of at most width columns, at spaces where there are any. The first line begins with first,
+// the others with the indent.
+func wrap(first, indent, text string, width int) string {
+	var b strings.Builder
+	b.WriteString(first)
+	left, column := twwidth.Width(indent), twwidth.Width(first)
+	begun := false // the line has a word
+	for _, word := range strings.Fields(text) {
+		size := twwidth.Width(word)
+		if begun && column+1+size > width {
+			b.WriteString("\n" + indent)
+			column, begun = left, false
+		}
+		if begun {
+			b.WriteByte(' ')
+			column++
+		}
+		for column+size > width && left < width {
+			head, tail := cut(word, width-column)
+			if tail == "" {
+				break
+			}
+			b.WriteString(head + "\n" + indent)
+			column, word = left, tail
+			size = twwidth.Width(word)
+		}
+		b.WriteString(word)
+		column, begun = column+size, true
+	}
+	return b.String()
+}
+
+// cut splits text after at most width columns, but after one character at least.
+func cut(text string, width int) (head, tail string) {
+	column := 0
+	for i, r := range text {
+		column += twwidth.Width(string(r))
+		if i > 0 && column > width {
+			return text[:i], text[i:]
+		}
+	}
+	return text, ""
+}
+
+// shorten takes the middle out of text that is wider than width; an address keeps its end, which has the port.
+func shorten(text string, width int) string {
+	if twwidth.Width(text) <= width {
+		return text
+	}
+	runes := []rune(text)
+	tail := min(max(width*2/3, 1), width-1)
+	for len(runes) > 0 && twwidth.Width(string(runes)) > tail {
+		runes = runes[1:]
+	}
+	head, _ := cut(text, max(width-1-tail, 1))
+	if width-1-tail < 1 {
+		head = ""
+	}
+	return head + "…" + string(runes)
+}
