@@ -44,10 +44,12 @@ func (m *Mark) last(s *tcp.Segment) {
 type Reset struct {
 	Mark
 	Seq, Ack tcp.Seq // Ack is valid if the flags have ACK
+	// Stamped is set if it carried a timestamp that X's clock may show. Who forges a RST does not know it.
+	Stamped bool
 }
 
 // Facts is a set of things known about a direction.
-type Facts uint16
+type Facts uint32
 
 // What may be known.
 const (
@@ -64,7 +66,9 @@ const (
 	SynTimestamp                    // SynTSVal is valid
 	Sacked                          // SACKed is valid
 	FINBehind                       // the first FIN seen lay behind later segments: perhaps not its first transmission
+	OptionsCut                      // a SYN's options were not all captured
 	HolesLost                       // there were more holes than are kept
+	ScaleSent                       // a SYN carried a window scale, which is in WindowScale
 	SynPayload                      // a SYN carried payload (RFC 7413)
 )
 
@@ -151,7 +155,7 @@ func (d *Direction) Add(s *tcp.Segment, y *Direction) Verdict {
 	d.Packets++
 	if s.Flags.Any(tcp.RST) {
 		d.addReset(s)
-		return Verdict{Class: ResetClass}
+		return Verdict{Class: ResetClass, Behind: d.Has&Started != 0 && !s.Seq.After(d.Next)}
 	}
 	next, started := d.Next, d.Has&Started != 0
 	d.Last.last(s)
@@ -178,7 +182,8 @@ func (d *Direction) Add(s *tcp.Segment, y *Direction) Verdict {
 }
 
 func (d *Direction) addReset(s *tcp.Segment) {
-	r := Reset{MarkOf(s), s.Seq, s.Ack}
+	stamped := s.Options.Has&tcp.HasTimestamps != 0 && d.Has&TimestampSent != 0 && !newer(d.TSVal, s.Options.TSVal)
+	r := Reset{MarkOf(s), s.Seq, s.Ack, stamped}
 	if !d.ResetFirst.Seen() || s.Time < d.ResetFirst.Time {
 		d.ResetFirst = r
 	}
@@ -205,6 +210,10 @@ func (d *Direction) addSYN(s *tcp.Segment) {
 	d.SynLast = max(d.SynLast, s.Time)
 	if s.Options.Has&tcp.HasWindowScale != 0 {
 		d.WindowScale = s.Options.WindowScale
+		d.Has |= ScaleSent
+	}
+	if s.Options.Has&tcp.HasMalformedOption != 0 {
+		d.Has |= OptionsCut
 	}
 	if s.Options.Has&tcp.HasTimestamps != 0 && (d.Has&SynTimestamp == 0 || newer(s.Options.TSVal, d.SynTSVal)) {
 		d.SynTSVal = s.Options.TSVal
@@ -425,6 +434,26 @@ func (d *Direction) fill(r tcp.SeqRange) uint32 {
 		}
 	}
 	return covered
+}
+
+// Foreign reports whether s cannot be X's own: the two ends agreed on timestamps, which X then puts on every segment
+// (RFC 7323 3.2), and s has none. It must not be believed, except where it is exactly the next: there Y may well take it.
+func (d *Direction) Foreign(s *tcp.Segment, y *Direction) bool {
+	return d.Has&y.Has&TimestampSent != 0 && s.Options.Has&(tcp.HasTimestamps|tcp.HasMalformedOption) == 0 &&
+		!s.Flags.Any(tcp.SYN|tcp.RST) && s.Seq != d.Next
+}
+
+// WindowEnd returns the end of what X lets y send, as far as its newest segment says. Scaling needs both ends' consent, which a
+// SYN with options cut off does not show: then the window is as good as endless.
+func (d *Direction) WindowEnd(y *Direction) tcp.Seq {
+	shift := uint8(14)
+	if d.HasSYN() && y.HasSYN() && d.Has&y.Has&OptionsCut == 0 {
+		shift = min(d.WindowScale, shift)
+		if y.Has&ScaleSent == 0 {
+			shift = 0
+		}
+	}
+	return d.Ack.Add(uint32(d.Window) << shift)
 }
 
 // HasSYN reports whether the SYN was seen.

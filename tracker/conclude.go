@@ -45,6 +45,7 @@ const (
 	becausePeerRST
 	becauseNewSYN
 	becauseNewOther
+	becauseForged
 )
 
 // why is a reason with its evidence. Its sentence is made only when someone reads it.
@@ -77,6 +78,7 @@ var sentences = [...]string{
 	becausePeerRST:     "it must have taken the peer's RST in packet %d",
 	becauseNewSYN:      "it opened a new connection with the same addresses and ports in packet %d",
 	becauseNewOther:    "packet %d belongs to a new connection with the same addresses and ports",
+	becauseForged:      "the SYN in packet %d is hardly its own: it ignored the answer, and lives on in an older connection",
 }
 
 // String returns the sentence, without a full stop.
@@ -119,7 +121,7 @@ func (t *Table) doubtful(c *conn, m moment) bool {
 // judge returns the state with its reason, and whether it is beyond doubt for a capture that missed nothing.
 func (t *Table) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
 	x, y := m.x, m.y
-	if left := c.left[dir]; left.at.Seen() && x.Last.Time <= left.at.Time+reorder {
+	if left := c.left[dir]; m.stillLeft(left) {
 		why := why{becauseNewOther, left.at.Packet()}
 		if left.proven {
 			why.reason = becauseNewSYN
@@ -132,7 +134,10 @@ func (t *Table) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
 			v.why.reason = becauseRefused
 			return v, false // a firewall on the path answers in the same words
 		}
-		return v, true
+		return v, r.Stamped
+	}
+	if c.older != none && c.openAttempt() && t.forged(c, dir) {
+		return conclusion{why: why{becauseForged, x.Syn.Packet()}}, false
 	}
 	f, doubts := m.collect()
 	v = t.explain(c, dir, m, f)
@@ -164,7 +169,20 @@ func (t *Table) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
 	return v, sure
 }
 
-// explain gives the state that follows from f its beginning and its reason.
+// forged reports whether the SYN of direction dir of c, which the peer answered within an older connection, was sent by
+// somebody else.
+func (t *Table) forged(c *conn, dir int) bool {
+	old := t.at(c.older)
+	d := 0
+	if old.ends[0] != c.ends[dir] {
+		d = 1
+	}
+	m := moment{x: &old.dirs[d], y: &old.dirs[1-d], now: t.now, crossing: old.crossing(d)}
+	left := old.left[d]
+	return left.proven && left.at.Packet() == c.dirs[dir].Syn.Packet() && !m.stillLeft(left)
+}
+
+// explain gives the state that follows from f, its beginning and its reason.
 func (t *Table) explain(c *conn, dir int, m moment, f facts) conclusion {
 	x, y := m.x, m.y
 	v := conclusion{state: stateOf(f)}

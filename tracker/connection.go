@@ -160,6 +160,9 @@ func (c *conn) opens(s *tcp.Segment, dir int) (belongs, replaces bool) {
 		}
 		return y.Has&reassembly.BareSYN != 0 && !x.ResetFirst.Seen(), false // simultaneous open
 	}
+	if y.Has&reassembly.Started == 0 && y.ResetFirst.Seen() && y.ResetFirst.Seq == s.Ack && x.Has&reassembly.Started == 0 {
+		return true, false // overtaken by the RST that it was answered with
+	}
 	answers := y.HasSYN() && s.Ack.After(y.ISS) && !s.Ack.After(y.SynEnd)
 	switch {
 	case !x.HasSYN() && y.Has&reassembly.Started != 0 && !y.HasSYN():

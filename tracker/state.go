@@ -241,34 +241,40 @@ func (m moment) silent() bool {
 	return y.Outstanding(x) && x.Last.Time < y.SentLast && (y.Gap > 0 && y.SentLast > x.Last.Time+m.crossing || m.now-y.SentLast > delayedACK+m.crossing)
 }
 
+// stillLeft reports whether X has left the connection as l says, and nothing speaks against it: that X goes on, or that Y
+// challenges the SYN (RFC 5961 4.2) and X does not answer, as the SYN's own sender would, with a RST.
+func (m moment) stillLeft(l leaving) bool {
+	if !l.at.Seen() || m.x.Last.Time > l.at.Time+reorder {
+		return false
+	}
+	challenge := m.y.Last.Time
+	ignored := challenge > l.at.Time && m.now > challenge+m.crossing && m.x.ResetLast.Time < challenge
+	return !(l.proven && ignored)
+}
+
 // endedBySelf returns the RST by which X left the connection.
 func (m moment) endedBySelf() (reassembly.Reset, bool) {
-	x, y := m.x, m.y
-	r := x.ResetLast
-	if !r.Seen() || x.Last.Time > r.Time+reorder {
-		return r, false
+	x := m.x
+	if !x.ResetLast.Seen() || x.Last.Time > x.ResetLast.Time+reorder {
+		return reassembly.Reset{}, false
 	}
-	if x.Last.Time <= x.ResetFirst.Time+reorder {
-		r = x.ResetFirst
+	if x.Last.Time <= x.ResetFirst.Time+reorder && m.genuine(x.ResetFirst) {
+		return x.ResetFirst, true
 	}
-	return r, y.Packets == 0 || m.genuine(r)
+	return x.ResetLast, m.genuine(x.ResetLast)
 }
 
 // genuine reports whether r can be X's own: X resets at its own position, or where the segment that it answers says. A
-// number beyond is a guess by a third party.
+// number beyond is a guess by a third party, or the capture has missed what X sent before; then Y does not object.
 func (m moment) genuine(r reassembly.Reset) bool {
 	x, y := m.x, m.y
-	if r.Flags().Any(tcp.ACK) && y.HasSYN() && r.Ack.After(y.ISS) && !r.Ack.After(y.SynEnd) && x.Has&reassembly.Started == 0 {
-		return true // it answers the SYN (RFC 9293 3.10.7.1)
+	switch {
+	case x.Has&reassembly.Started == 0 || r.Seq == x.Next || y.Has&reassembly.ACK != 0 && r.Seq == y.Ack:
+		return true
+	case r.Seq.After(x.Next):
+		return y.Last.Time <= r.Time && !(y.Has&reassembly.ACK != 0 && r.Seq.After(y.WindowEnd(x)))
 	}
-	if x.Has&reassembly.Started == 0 {
-		return y.Has&reassembly.ACK != 0 && r.Seq == y.Ack
-	}
-	highest := x.Next
-	if y.Has&reassembly.ACK != 0 {
-		highest = highest.Max(y.Ack)
-	}
-	return r.Seq.AtOrAfter(x.Low) && !r.Seq.After(highest)
+	return false
 }
 
 // endedByPeer returns the RST of Y that X accepts; odd is set if Y sent RSTs and X may not have accepted any of them.

@@ -127,22 +127,22 @@ func TestARSTThatDoesNotAcknowledgeTheSYNIsIgnored(t *testing.T) {
 	play(t, `
 	0.000  client  SYN      seq=100
 	0.001  server  RST,ACK  seq=0 ack=5000
-	= SYN_SENT? UNKNOWN??
+	= SYN_SENT? CLOSED?
 	`)
 }
 
 func TestAnExactRSTEndsBothEnds(t *testing.T) {
 	play(t, established+`
 	1.000  server  RST,ACK  seq=301 ack=111
-	= CLOSED? CLOSED!
+	= CLOSED? CLOSED?
 	`)
 }
 
 func TestAnInexactRSTIsChallengedAndTheConnectionLives(t *testing.T) {
 	play(t, established+`
 	1.000  server  RST      seq=400
-	= ESTABLISHED? ESTABLISHED!
 	1.001  client  ACK      seq=111 ack=301
+	= ESTABLISHED? ESTABLISHED!
 	1.010  client  ACK      seq=111 ack=301 len=3
 	1.020  server  ACK      seq=301 ack=114
 	= ESTABLISHED! ESTABLISHED!
@@ -250,5 +250,47 @@ func TestSwappedHandshakeIsOneConnection(t *testing.T) {
 				t.Errorf("%d connections, want 1", n)
 			}
 		})
+	}
+}
+
+const stamped = `
+	0.000  client  SYN      seq=100 ts=1000/0
+	0.010  server  SYN,ACK  seq=300 ack=101 ts=5000/1000
+	0.011  client  ACK      seq=101 ack=301 ts=1011/5000
+	0.020  client  ACK      seq=101 ack=301 ts=1020/5000 len=10
+	0.030  server  ACK      seq=301 ack=111 ts=5030/1020
+`
+
+func TestARSTWithTheSendersTimestampIsItsOwn(t *testing.T) {
+	play(t, stamped+`
+	1.000  server  RST,ACK  seq=301 ack=111 ts=6000/1020
+	= CLOSED? CLOSED!
+	`)
+}
+
+func TestAnOldRSTIsNotBelieved(t *testing.T) {
+	play(t, established+`
+	1.000  client  RST      seq=105
+	= ESTABLISHED! ESTABLISHED?
+	`)
+}
+
+func TestAFINWithoutTheAgreedTimestampIsNotBelieved(t *testing.T) {
+	play(t, stamped+`
+	1.000  client  FIN,ACK  seq=211 ack=301
+	= ESTABLISHED! ESTABLISHED!
+	`)
+}
+
+func TestASYNWhoseSenderIgnoresTheChallengeWasForged(t *testing.T) {
+	table := play(t, established+`
+	1.000  client  SYN      seq=120
+	1.010  server  ACK      seq=301 ack=111
+	2.000 =        UNKNOWN?? LISTEN?
+	`)
+	for c := range table.Connections() {
+		if got := stateText(&c.Ends[0]); c.ID == 1 && got != "ESTABLISHED!" {
+			t.Errorf("the client is %s, want ESTABLISHED!", got)
+		}
 	}
 }

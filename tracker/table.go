@@ -130,6 +130,10 @@ func (t *Table) add(s *tcp.Segment) {
 	dir := c.direction(s)
 	x, y := &c.dirs[dir], &c.dirs[1-dir]
 	isAnswer := s.Flags.Has(tcp.SYN|tcp.ACK) && x.Has&reassembly.SYNACK == 0
+	if x.Foreign(s, y) {
+		x.Packets++
+		return
+	}
 	v := x.Add(s, y)
 	c.zeek.Segment(s, uint8(dir), compat.Seen{Behind: v.Behind, Gap: v.AcksMissed})
 	c.comp.Segment(s)
