@@ -1,7 +1,10 @@
 package diagnosis
 
 import (
+	"cmp"
 	"container/heap"
+	"maps"
+	"slices"
 	"time"
 
 	"tcpleak/tracker"
@@ -30,11 +33,11 @@ func NewMonitor(r *Rules) *Monitor {
 }
 
 // Update looks at the connections of t that changed and at those whose time has come, and returns what that raises and
-// clears. The table must collect changes. Connections that nothing happens to cost nothing.
-func (m *Monitor) Update(t *tracker.Table) []Event {
+// clears. The time now, in ns since 1970, must not run backwards. The table must collect changes. Connections that nothing
+// happens to cost nothing.
+func (m *Monitor) Update(t *tracker.Table, now int64) []Event {
 	var events []Event
-	now := t.Now()
-	for c := range t.Changed() {
+	for c := range t.Changed(now) {
 		events = m.look(c, now, events)
 	}
 	var c tracker.Connection
@@ -44,13 +47,18 @@ func (m *Monitor) Update(t *tracker.Table) []Event {
 			continue // another alarm has taken its place
 		}
 		delete(m.pending, a.ref.ID())
-		if t.Get(a.ref, &c) {
+		if t.Get(a.ref, now, &c) {
 			events = m.look(&c, now, events)
 		} else {
 			events = m.clear(a.ref.ID(), now, events) // forgotten to save memory
 		}
 	}
 	return events
+}
+
+// Standing returns the findings that have been raised and not cleared, in the order in which they were raised.
+func (m *Monitor) Standing() []Finding {
+	return slices.SortedFunc(maps.Values(m.standing), func(a, b Finding) int { return cmp.Compare(a.ID, b.ID) })
 }
 
 // look brings what is known about c up to date.

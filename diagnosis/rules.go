@@ -41,8 +41,8 @@ var rules = []rule{
 		kind: StuckCloseWait, severity: Warning, threshold: 60 * time.Second, state: tcp.CloseWait,
 		culprit: func(s suspect) tracker.Role { return s.role },
 		summary: func(s suspect, age string) string {
-			return fmt.Sprintf("The %v %s has not closed its end %s after the %v closed.",
-				s.role, hostPort(s.x), age, s.role.Peer())
+			return fmt.Sprintf("The %v %s has not closed its end, %s after the %v %s closed.",
+				s.role, hostPort(s.x), age, s.role.Peer(), hostPort(s.peer))
 		},
 		cause: func(s suspect) string {
 			return fmt.Sprintf("The %v sent its FIN and the %v's kernel acknowledged it, but the application on the %[2]v never "+
@@ -75,7 +75,7 @@ var rules = []rule{
 					s.role, hostPort(s.x), age)
 			}
 			return fmt.Sprintf("The %v %s has waited %s for the ACK that completes the handshake with %s.",
-				s.role, hostPort(s.x), age, s.peer.Addr)
+				s.role, hostPort(s.x), age, hostPort(s.peer))
 		},
 		cause: func(s suspect) string {
 			if answered(s) {

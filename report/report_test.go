@@ -94,7 +94,7 @@ func TestHostileTextCannotReachTheTerminal(t *testing.T) {
 	c.Ends[0].Why = hostile
 	r.Rows = rows([]tracker.Connection{c}, map[uint64][]int{1: {1}})
 
-	event := report.Event{Time: after(0), Finding: &findings[0], Connection: &c}
+	event := &diagnosis.Event{Time: after(0), Raised: true, Finding: findings[0]}
 	for name, write := range map[string]writer{
 		"json":       report.JSON,
 		"csv":        report.CSV,
@@ -187,18 +187,18 @@ func TestAddressesAreShortenedOnlyWhereNothingElseHelps(t *testing.T) {
 }
 
 func TestEvents(t *testing.T) {
-	f, c := stuckFinding(1, 12, "10.77.0.1:50034"), stuck(12, "10.77.0.1:50034", "10.77.0.2:80")
+	f := stuckFinding(1, 12, "10.77.0.1:50034")
 	for _, e := range []struct {
-		event report.Event
+		event *diagnosis.Event
 		want  string
 	}{
 		{
-			report.Event{Time: after(0), Finding: &f, Connection: &c},
-			"03:04:05 warning stuck_close_wait raised: server 10.77.0.2:80 (connection 12 from 10.77.0.1:50034): " +
+			&diagnosis.Event{Time: after(0), Raised: true, Finding: f},
+			"03:04:05 warning stuck_close_wait raised: server 10.77.0.2:80 (connection 12): " +
 				f.Summary + " Next: " + f.Next + "\n",
 		},
 		{
-			report.Event{Cleared: true, Time: after(time.Minute), Finding: &f},
+			&diagnosis.Event{Time: after(time.Minute), Finding: f},
 			"03:05:05 warning stuck_close_wait cleared: server 10.77.0.2:80 (connection 12) after 4m59s\n",
 		},
 	} {
@@ -211,7 +211,7 @@ func TestEvents(t *testing.T) {
 		}
 	}
 	var b bytes.Buffer
-	if err := report.EventJSON(&b, report.Event{Time: after(0), Finding: &f}); err != nil {
+	if err := report.EventJSON(&b, &diagnosis.Event{Time: after(0), Raised: true, Finding: f}); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "event.json", b.String())

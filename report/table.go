@@ -197,26 +197,32 @@ type group struct {
 	kind        diagnosis.Kind
 	severity    diagnosis.Severity
 	oldest      *diagnosis.Finding
+	ports       bool // the culprit has used several
 	findings    int
 	connections []uint64
 }
 
 // groups puts findings of the same kind and culprit together: the worst first, then the most frequent, then the oldest.
 func groups(findings []diagnosis.Finding) []*group {
+	// A client has another port each time: its connections belong together by the service that they go to.
 	type key struct {
 		kind    diagnosis.Kind
-		culprit diagnosis.Culprit
+		role    tracker.Role
+		address tcp.Addr
+		service uint16
 	}
 	byKey := make(map[key]*group)
 	var all []*group
 	for i := range findings {
 		f := &findings[i]
-		g := byKey[key{f.Kind, f.Culprit}]
+		k := key{f.Kind, f.Culprit.Role, f.Culprit.Addr, f.Service}
+		g := byKey[k]
 		if g == nil {
 			g = &group{kind: f.Kind, oldest: f}
-			byKey[key{f.Kind, f.Culprit}] = g
+			byKey[k] = g
 			all = append(all, g)
 		}
+		g.ports = g.ports || f.Culprit.Port != g.oldest.Culprit.Port
 		g.findings++
 		g.severity = max(g.severity, f.Severity)
 		g.connections = append(g.connections, f.Connections...)
@@ -236,7 +242,7 @@ func (g *group) size() int { return max(g.findings, len(g.connections)) }
 func (p *printer) findings(c *Capture, findings []diagnosis.Finding) {
 	if len(findings) == 0 {
 		p.heading("No findings")
-		text := "Every connection that opened has closed, or is still within the thresholds."
+		text := "No connection hangs in CLOSE_WAIT or in a half-open handshake for longer than the thresholds."
 		if c.missed() {
 			text += " The capture is incomplete, so this proves less than it could."
 		}
@@ -274,7 +280,11 @@ func (p *printer) group(g *group) {
 	f := g.oldest
 	head := g.severity.String() + " " + string(g.kind)
 	if named(f.Culprit) {
-		head += ": " + f.Culprit.Role.String() + " " + culpritText(f.Culprit)
+		culprit := culpritText(f.Culprit)
+		if g.ports {
+			culprit = fmt.Sprintf("%s towards port %d", f.Culprit.Addr, f.Service)
+		}
+		head += ": " + f.Culprit.Role.String() + " " + culprit
 	}
 	if n := len(g.connections); n > 0 {
 		head += ", " + count(n, "connection")

@@ -96,9 +96,9 @@ func (w why) String() string {
 // packet, after tcp_fin_timeout: 60 s by default, a second or two where administrators shorten it.
 const finWaitProof = int64(time.Second)
 
-// conclude says in which state the endpoint of direction dir is now.
-func (t *Table) conclude(c *conn, dir int) conclusion {
-	m := moment{x: &c.dirs[dir], y: &c.dirs[1-dir], now: t.now, crossing: c.crossing(dir)}
+// conclude says in which state the endpoint of direction dir is at now.
+func (t *Table) conclude(c *conn, dir int, now int64) conclusion {
+	m := moment{x: &c.dirs[dir], y: &c.dirs[1-dir], now: now, crossing: c.crossing(dir)}
 	v, sure := t.judge(c, dir, m)
 	switch {
 	case v.state == tcp.Unknown || m.x.Packets == 0 && v.state != tcp.Listen || !c.openingSeen():
@@ -136,7 +136,7 @@ func (t *Table) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
 		}
 		return v, r.Stamped
 	}
-	if c.older != none && c.openAttempt() && t.forged(c, dir) {
+	if c.older != none && c.openAttempt() && t.forged(c, dir, m.now) {
 		return conclusion{why: why{becauseForged, x.Syn.Packet()}}, false
 	}
 	f, doubts := m.collect()
@@ -171,13 +171,13 @@ func (t *Table) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
 
 // forged reports whether the SYN of direction dir of c, which the peer answered within an older connection, was sent by
 // somebody else.
-func (t *Table) forged(c *conn, dir int) bool {
+func (t *Table) forged(c *conn, dir int, now int64) bool {
 	old := t.at(c.older)
 	d := 0
 	if old.ends[0] != c.ends[dir] {
 		d = 1
 	}
-	m := moment{x: &old.dirs[d], y: &old.dirs[1-d], now: t.now, crossing: old.crossing(d)}
+	m := moment{x: &old.dirs[d], y: &old.dirs[1-d], now: now, crossing: old.crossing(d)}
 	left := old.left[d]
 	return left.proven && left.at.Packet() == c.dirs[dir].Syn.Packet() && !m.stillLeft(left)
 }
@@ -251,15 +251,15 @@ func later(a, b reassembly.Mark) reassembly.Mark {
 	return a
 }
 
-// view fills in v with connection index as it stands now.
-func (t *Table) view(index uint32, v *Connection) {
+// view fills in v with connection index as it stands at now.
+func (t *Table) view(index uint32, now int64, v *Connection) {
 	c := t.at(index)
 	client, known := c.client()
 	if !known {
 		client = t.guessClient(c)
 	}
 	x, y := &c.dirs[client], &c.dirs[1-client]
-	ends := [2]conclusion{t.conclude(c, client), t.conclude(c, 1-client)}
+	ends := [2]conclusion{t.conclude(c, client, now), t.conclude(c, 1-client, now)}
 	*v = Connection{
 		ID: c.id, Ref: Ref{c.id, index}, Encap: c.encap, Start: c.start.Time,
 		Last:         max(x.Last.Time, y.Last.Time, x.ResetLast.Time, y.ResetLast.Time),

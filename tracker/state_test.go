@@ -99,7 +99,7 @@ func TestAnEchoedTimestampProvesDelivery(t *testing.T) {
 }
 
 func TestSimultaneousOpen(t *testing.T) {
-	table := play(t, `
+	tr := play(t, `
 	0.000  client  SYN      seq=100
 	0.001  server  SYN      seq=300
 	= SYN_SENT? SYN_SENT?
@@ -110,7 +110,7 @@ func TestSimultaneousOpen(t *testing.T) {
 	0.021  server  ACK      seq=301 ack=101
 	= ESTABLISHED! ESTABLISHED!
 	`)
-	if n := table.Len(); n != 1 {
+	if n := tr.table.Len(); n != 1 {
 		t.Errorf("%d connections, want 1", n)
 	}
 }
@@ -151,7 +151,7 @@ func TestAnInexactRSTIsChallengedAndTheConnectionLives(t *testing.T) {
 
 func TestHalfOpenDiscovery(t *testing.T) {
 	// RFC 9293 3.5.1, figure 9, with a challenge ACK.
-	table := play(t, established+`
+	tr := play(t, established+`
 	90.000 client  SYN      seq=4000
 	= SYN_SENT? LISTEN?
 	90.010 server  ACK      seq=301 ack=111
@@ -162,10 +162,10 @@ func TestHalfOpenDiscovery(t *testing.T) {
 	91.011 client  ACK      seq=4001 ack=7001
 	= ESTABLISHED! ESTABLISHED?
 	`)
-	if n := table.Len(); n != 2 {
+	if n := tr.table.Len(); n != 2 {
 		t.Errorf("%d connections, want 2", n)
 	}
-	for c := range table.Connections() {
+	for c := range tr.table.Connections(tr.now) {
 		if c.ID == 1 && (c.Ends[0].State.Open() || c.Ends[1].State.Open()) {
 			t.Errorf("the old connection is %v %v, want it closed", c.Ends[0].State, c.Ends[1].State)
 		}
@@ -216,13 +216,13 @@ func TestSequenceNumbersWrap(t *testing.T) {
 }
 
 func TestTheSamePacketTwiceIsOneSegment(t *testing.T) {
-	table := play(t, `
+	tr := play(t, `
 	0.000  client  SYN      seq=100 id=1
 	0.0001 client  SYN      seq=100 id=1
 	1.000  client  SYN      seq=100 id=2
 	= SYN_SENT? UNKNOWN??
 	`)
-	if stats := table.Stats(); stats.Duplicates != 1 || stats.Segments != 2 {
+	if stats := tr.table.Stats(); stats.Duplicates != 1 || stats.Segments != 2 {
 		t.Errorf("%+v, want 1 duplicate of 3", stats)
 	}
 }
@@ -246,7 +246,7 @@ func TestSwappedHandshakeIsOneConnection(t *testing.T) {
 	= ESTABLISHED! ESTABLISHED?`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			if n := play(t, script).Len(); n != 1 {
+			if n := play(t, script).table.Len(); n != 1 {
 				t.Errorf("%d connections, want 1", n)
 			}
 		})
@@ -283,12 +283,12 @@ func TestAFINWithoutTheAgreedTimestampIsNotBelieved(t *testing.T) {
 }
 
 func TestASYNWhoseSenderIgnoresTheChallengeWasForged(t *testing.T) {
-	table := play(t, established+`
+	tr := play(t, established+`
 	1.000  client  SYN      seq=120
 	1.010  server  ACK      seq=301 ack=111
 	2.000 =        UNKNOWN?? LISTEN?
 	`)
-	for c := range table.Connections() {
+	for c := range tr.table.Connections(tr.now) {
 		if got := stateText(&c.Ends[0]); c.ID == 1 && got != "ESTABLISHED!" {
 			t.Errorf("the client is %s, want ESTABLISHED!", got)
 		}

@@ -54,7 +54,6 @@ type listenKey struct {
 // Table holds the connections of a stream of segments. It is not safe for concurrent use.
 type Table struct {
 	cfg       Config
-	now       int64
 	slots     []slot
 	used      int
 	slab      []*[slabSize]conn
@@ -95,12 +94,6 @@ func emptySlots(n int) []slot {
 	return slots
 }
 
-// Now returns the clock: the latest time that Add or Advance has been given, ns since 1970.
-func (t *Table) Now() int64 { return t.now }
-
-// Advance moves the clock forward to now; it never runs backwards.
-func (t *Table) Advance(now int64) { t.now = max(t.now, now) }
-
 // CaptureDropped notes that packets were lost on their way into the capture: no state is certain any more.
 func (t *Table) CaptureDropped() { t.dropped = true }
 
@@ -118,7 +111,6 @@ func (t *Table) Add(batch []tcp.Segment) {
 }
 
 func (t *Table) add(s *tcp.Segment) {
-	t.now = max(t.now, s.Time)
 	hash := t.hash(s)
 	if t.seenAgain(s, hash) {
 		t.stats.Duplicates++
@@ -501,13 +493,13 @@ func (t *Table) seenAgain(s *tcp.Segment, hash uint64) bool {
 	return false
 }
 
-// Connections yields every connection as it stands now, in the order of ID. The Connection is reused: it is valid until
-// the next one.
-func (t *Table) Connections() iter.Seq[*Connection] {
+// Connections yields every connection as it stands at now (ns since 1970), in the order of ID: judged by the segments taken
+// in so far and the silence since. The Connection is reused: it is valid until the next one.
+func (t *Table) Connections(now int64) iter.Seq[*Connection] {
 	return func(yield func(*Connection) bool) {
 		var view Connection
 		for _, index := range t.byID() {
-			t.view(index, &view)
+			t.view(index, now, &view)
 			if !yield(&view) {
 				return
 			}
@@ -515,12 +507,12 @@ func (t *Table) Connections() iter.Seq[*Connection] {
 	}
 }
 
-// Get fills in c with the connection that ref names, as it stands now, and reports whether the table still holds it.
-func (t *Table) Get(ref Ref, c *Connection) bool {
+// Get fills in c with the connection that ref names, as it stands at now, and reports whether the table still holds it.
+func (t *Table) Get(ref Ref, now int64, c *Connection) bool {
 	if ref.index >= t.allocated || t.at(ref.index).id != ref.id {
 		return false
 	}
-	t.view(ref.index, c)
+	t.view(ref.index, now, c)
 	return true
 }
 
@@ -545,9 +537,9 @@ func (t *Table) MissedBytes() uint64 {
 	return n
 }
 
-// Changed yields the connections that have changed since it was last called, each once, as they stand now. It needs
+// Changed yields the connections that have changed since it was last called, each once, as they stand at now. It needs
 // Config.Changes. The Connection is reused.
-func (t *Table) Changed() iter.Seq[*Connection] {
+func (t *Table) Changed(now int64) iter.Seq[*Connection] {
 	return func(yield func(*Connection) bool) {
 		changed := t.changed
 		t.changed = t.changed[:0]
@@ -558,7 +550,7 @@ func (t *Table) Changed() iter.Seq[*Connection] {
 			if c.id == 0 {
 				continue
 			}
-			t.view(index, &view)
+			t.view(index, now, &view)
 			if !yield(&view) {
 				return
 			}

@@ -25,6 +25,7 @@ import (
 type trace struct {
 	t      *testing.T
 	table  *tracker.Table
+	now    int64
 	packet uint64
 }
 
@@ -35,12 +36,12 @@ var addresses = map[string]tcp.Addr{
 	"server": tcp.AddrFrom4([4]byte{10, 0, 0, 2}),
 }
 
-func play(t *testing.T, script string) *tracker.Table {
+func play(t *testing.T, script string) *trace {
 	t.Helper()
 	return playWith(t, tracker.Config{}, script)
 }
 
-func playWith(t *testing.T, cfg tracker.Config, script string) *tracker.Table {
+func playWith(t *testing.T, cfg tracker.Config, script string) *trace {
 	t.Helper()
 	tr := &trace{t: t, table: tracker.New(cfg)}
 	for n, line := range strings.Split(script, "\n") {
@@ -49,7 +50,7 @@ func playWith(t *testing.T, cfg tracker.Config, script string) *tracker.Table {
 			tr.line(n+1, fields)
 		}
 	}
-	return tr.table
+	return tr
 }
 
 func (tr *trace) line(n int, fields []string) {
@@ -64,11 +65,12 @@ func (tr *trace) line(n int, fields []string) {
 	}
 	time := epoch + int64(at*1e9)
 	if fields[1] == "=" {
-		tr.table.Advance(time)
+		tr.now = time
 		tr.expect(n, fields[2], fields[3])
 		return
 	}
 	tr.packet++
+	tr.now = max(tr.now, time)
 	s := tcp.Segment{Time: time, Packet: tr.packet, Window: 1000, SrcPort: 40000, DstPort: 80, IPID: uint16(tr.packet)}
 	s.Src, s.Dst = addresses["client"], addresses["server"]
 	if fields[1] == "server" {
@@ -123,12 +125,12 @@ func numbers(value string) (a, b uint32) {
 func (tr *trace) expect(n int, client, server string) {
 	tr.t.Helper()
 	var got string
-	for c := range tr.table.Connections() {
+	for c := range tr.table.Connections(tr.now) {
 		got = stateText(&c.Ends[tracker.Client]) + " " + stateText(&c.Ends[tracker.Server])
 	}
 	if diff := cmp.Diff(client+" "+server, got); diff != "" {
 		tr.t.Errorf("line %d (-want +got):\n%s", n, diff)
-		for c := range tr.table.Connections() {
+		for c := range tr.table.Connections(tr.now) {
 			tr.t.Logf("connection %d: client %s; server %s", c.ID, c.Ends[0].Why, c.Ends[1].Why)
 		}
 	}

@@ -41,9 +41,9 @@ type inferred struct {
 	connection uint64
 }
 
-func endpoints(table *tracker.Table) map[kernel.Tuple]inferred {
+func endpoints(table *tracker.Table, now int64) map[kernel.Tuple]inferred {
 	all := make(map[kernel.Tuple]inferred)
-	for c := range table.Connections() {
+	for c := range table.Connections(now) {
 		for role := range c.Ends {
 			e, peer := c.Ends[role], c.Ends[1-role]
 			key := kernel.Tuple{

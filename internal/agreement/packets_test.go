@@ -146,8 +146,8 @@ func lost(packets []packet, share float64, random *rand.Rand) []packet {
 	return left
 }
 
-// analyse runs the file at path through capture and tracker as the command does.
-func analyse(t testing.TB, path string) *tracker.Table {
+// analyse runs the file at path through capture and tracker as the command does, and returns the time of the last packet.
+func analyse(t testing.TB, path string) (*tracker.Table, int64) {
 	t.Helper()
 	source, err := capture.OpenFiles([]string{path}, capture.Config{Encaps: new(tcp.EncapTable)})
 	if err != nil {
@@ -159,8 +159,7 @@ func analyse(t testing.TB, path string) *tracker.Table {
 	for {
 		n, err := source.Read(batch)
 		if errors.Is(err, io.EOF) {
-			table.Advance(source.Last())
-			return table
+			return table, source.Last()
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -169,7 +168,7 @@ func analyse(t testing.TB, path string) *tracker.Table {
 	}
 }
 
-func analyseAs(t testing.TB, packets []packet, write func(io.Writer, []packet) error) *tracker.Table {
+func analyseAs(t testing.TB, packets []packet, write func(io.Writer, []packet) error) (*tracker.Table, int64) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "capture")
 	file, err := os.Create(path)
