@@ -72,10 +72,10 @@ func (r *Rules) Diagnose(c *tracker.Connection, now int64) (Finding, bool) {
 	}
 	return Finding{
 		Kind: rule.kind, Severity: rule.severity, Certainty: s.x.Certainty,
-		Connections: []uint64{c.ID},
-		Culprit:     Culprit{Role: culprit, Addr: at.Addr, Port: at.Port},
-		Service:     c.Ends[tracker.Server].Port,
-		Since:       since, For: age, ForAtLeast: s.x.SinceAtLeast,
+		Connections: []uint64{c.ID}, Ref: c.Ref,
+		Culprit: Culprit{Role: culprit, Addr: at.Addr, Port: at.Port},
+		Service: c.Ends[tracker.Server].Port,
+		Since:   since, For: age, ForAtLeast: s.x.SinceAtLeast,
 		Summary: rule.summary(s, words), Cause: rule.cause(s), Next: rule.next(s),
 		Evidence: rule.evidence(s),
 	}, true

@@ -45,6 +45,7 @@ type Finding struct {
 	Severity    Severity
 	Certainty   tracker.Certainty
 	Connections []uint64
+	Ref         tracker.Ref // finds the connection again
 	Culprit     Culprit
 	Service     uint16 // the server's port: with Kind and the culprit's role and address it names a group of findings
 	Since       int64  // ns since 1970

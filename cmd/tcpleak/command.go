@@ -1,0 +1,213 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/cobra/doc"
+
+	"tcpleak/capture"
+	"tcpleak/diagnosis"
+	"tcpleak/report"
+	"tcpleak/tcp"
+	"tcpleak/tracker"
+)
+
+// options are the flags, as given.
+type options struct {
+	files          []string
+	interfaces     []string
+	format         string
+	all            bool
+	failOn         string
+	thresholds     []string
+	timeWait       time.Duration
+	maxConnections int
+	snapLen        int
+	bufferMiB      int
+	promiscuous    bool
+}
+
+const maxBufferMiB = 2047 // libpcap takes octets in 31 bits
+
+const longHelp = `tcpleak reads packets from capture files or a network interface, works out the TCP state of both ends of every
+connection, and says which fail to open or never close, which end is at fault, why, and what to look at next.
+
+FILTER is a tcpdump expression. Files may be pcap or pcapng, plain or compressed with gzip or zstd; "-" is standard input.
+
+In the table, a state followed by "?" is presumed: it rests on a segment that was on its way, or on a capture with gaps.
+"??" is assumed: the start of the connection, or this end of it, was not captured. Without a mark it is confirmed.
+
+Exit status: 0 when the capture was read; 1 with --fail-on when there is such a finding; 2 for wrong usage or an input that
+could not be read.`
+
+const examples = `  tcpleak -r dump.pcap
+  tcpleak -r 'dump*.pcap.gz' --format json port 8080
+  tcpdump -w - port 8080 | tcpleak -r -
+  sudo tcpleak -i eth0 port 8080
+  tcpleak -r dump.pcap --threshold stuck_close_wait=30s --fail-on warning`
+
+func newCommand(stdout, stderr io.Writer) *cobra.Command {
+	var o options
+	cmd := &cobra.Command{
+		Use:                   "tcpleak {-r FILE | -i INTERFACE}... [flags] [FILTER]",
+		Short:                 "Find the TCP connections that fail to open or never close, and the end at fault",
+		Long:                  longHelp,
+		Example:               examples,
+		Version:               version,
+		Args:                  cobra.ArbitraryArgs,
+		SilenceErrors:         true,
+		SilenceUsage:          true,
+		DisableFlagsInUseLine: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			j, err := o.job(cmd, args)
+			if err != nil {
+				return err
+			}
+			j.stdout, j.stderr = stdout, stderr
+			return j.run(cmd.Context())
+		},
+	}
+	cmd.SetOut(stdout)
+	cmd.SetErr(stderr)
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		return fmt.Errorf("%w; tcpleak --help lists the flags", err)
+	})
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringArrayVarP(&o.files, "read", "r", nil, "read a capture `FILE`, or those that a quoted pattern matches; repeatable; - is standard input")
+	f.StringArrayVarP(&o.interfaces, "interface", "i", nil, "capture on a network `INTERFACE`, any or lo among them; repeatable; needs root or capabilities")
+	f.StringVar(&o.format, "format", "table", "write a `table`, json (one object per line) or csv (connections)")
+	f.BoolVar(&o.all, "all", false, "list all connections in the table, also those that ended cleanly")
+	f.StringVar(&o.failOn, "fail-on", "", "exit with status 1 if there is a finding of this `SEVERITY` or worse: info, warning or critical")
+	f.StringArrayVar(&o.thresholds, "threshold", nil, "how long a condition lasts before it is a finding, as `KIND=DURATION`; repeatable; "+thresholdDefaults())
+	f.DurationVar(&o.timeWait, "time-wait", tracker.DefaultTimeWait, "how long an endpoint stays in TIME_WAIT")
+	f.IntVar(&o.maxConnections, "max-connections", tracker.DefaultMaxConnections, "remember at most `N` connections; the least telling are forgotten first")
+	f.IntVarP(&o.snapLen, "snapshot-length", "s", capture.DefaultSnapLen, "with -i: keep `N` bytes of each packet")
+	f.IntVarP(&o.bufferMiB, "buffer-size", "B", capture.DefaultBufferBytes>>20, "with -i: the kernel's buffer for each interface, in `MiB`")
+	f.BoolVarP(&o.promiscuous, "promiscuous", "p", false, "with -i: capture packets for other hosts too")
+	for flag, values := range map[string][]string{
+		"format": {"table", "json", "csv"}, "fail-on": {"info", "warning", "critical"},
+	} {
+		// The error is for a flag that does not exist.
+		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+	}
+	cmd.AddCommand(manCommand())
+	return cmd
+}
+
+func thresholdDefaults() string {
+	var all []string
+	for _, t := range diagnosis.Defaults() {
+		all = append(all, fmt.Sprintf("%s is %s", t.Kind, t.Age))
+	}
+	return "by default " + strings.Join(all, ", ")
+}
+
+func manCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "man DIRECTORY", Short: "Write the manual page", Hidden: true, Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := os.MkdirAll(args[0], 0o755); err != nil {
+				return err
+			}
+			return doc.GenManTree(cmd.Root(), &doc.GenManHeader{Title: "TCPLEAK", Section: "1", Source: "tcpleak " + version}, args[0])
+		},
+	}
+}
+
+// job checks the flags against each other and turns them into what is to be done.
+func (o *options) job(cmd *cobra.Command, args []string) (*job, error) {
+	live := len(o.interfaces) > 0
+	switch {
+	case live && len(o.files) > 0:
+		return nil, fmt.Errorf("-r reads files and -i captures on an interface: give one of the two")
+	case !live && len(o.files) == 0:
+		if len(args) > 0 && isFile(args[0]) {
+			return nil, fmt.Errorf("nothing to read: give a file with -r, as in: tcpleak -r %s", args[0])
+		}
+		return nil, fmt.Errorf("nothing to read: give a capture file with -r or an interface with -i; tcpleak --help shows examples")
+	}
+	if !live && len(args) > 0 && isFile(args[0]) {
+		return nil, fmt.Errorf("%s is a file, not a filter: give each file its own -r, or quote the pattern, as in: -r '*%s'", args[0], filepath.Ext(args[0]))
+	}
+	for _, flag := range []string{"snapshot-length", "buffer-size", "promiscuous"} {
+		if !live && cmd.Flags().Changed(flag) {
+			return nil, fmt.Errorf("--%s is for capturing with -i; a file has been captured already", flag)
+		}
+	}
+	j := &job{live: live, all: o.all, encaps: new(tcp.EncapTable)}
+	switch o.format {
+	case "table", "json", "csv":
+		j.format = o.format
+	default:
+		return nil, fmt.Errorf("--format %s: there are table, json and csv", o.format)
+	}
+	if o.failOn != "" {
+		severities := []diagnosis.Severity{diagnosis.Info, diagnosis.Warning, diagnosis.Critical}
+		at := slices.IndexFunc(severities, func(s diagnosis.Severity) bool { return s.String() == o.failOn })
+		if at < 0 {
+			return nil, fmt.Errorf("--fail-on %s: there are info, warning and critical", o.failOn)
+		}
+		j.failOn = &severities[at]
+	}
+	thresholds, err := parseThresholds(o.thresholds)
+	if err != nil {
+		return nil, err
+	}
+	if j.rules, err = diagnosis.NewRules(thresholds...); err != nil {
+		return nil, fmt.Errorf("--threshold: %w", err)
+	}
+	for flag, wrong := range map[string]bool{
+		"--time-wait": o.timeWait <= 0, "--max-connections": o.maxConnections <= 0,
+		"--snapshot-length": o.snapLen <= 0, "--buffer-size": o.bufferMiB <= 0,
+	} {
+		if wrong {
+			return nil, fmt.Errorf("%s must be more than 0", flag)
+		}
+	}
+	if o.bufferMiB > maxBufferMiB {
+		return nil, fmt.Errorf("--buffer-size must be at most %d MiB", maxBufferMiB)
+	}
+	j.open = func() (capture.Source, error) {
+		return o.open(capture.Config{
+			Filter: strings.Join(args, " "), Encaps: j.encaps,
+			SnapLen: o.snapLen, BufferBytes: o.bufferMiB << 20, Promiscuous: o.promiscuous,
+		})
+	}
+	j.table = tracker.New(tracker.Config{
+		MaxConnections: o.maxConnections, TimeWait: o.timeWait, Seed: rand.Uint64(), Changes: live,
+	})
+	return j, nil
+}
+
+func isFile(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.Mode().IsRegular()
+}
+
+func parseThresholds(values []string) ([]diagnosis.Threshold, error) {
+	var all []diagnosis.Threshold
+	for _, value := range values {
+		kind, text, ok := strings.Cut(value, "=")
+		if !ok {
+			return nil, fmt.Errorf("--threshold %s: write KIND=DURATION, as in stuck_close_wait=30s", value)
+		}
+		age, err := time.ParseDuration(text)
+		if err != nil || age < 0 {
+			return nil, fmt.Errorf("--threshold %s: %q is no duration; write one like 30s or 5m", value, text)
+		}
+		all = append(all, diagnosis.Threshold{Kind: diagnosis.Kind(kind), Age: age})
+	}
+	return all, nil
+}
+
+// clean makes text from outside harmless to a terminal.
+func clean(s string) string { return report.Clean(s) }

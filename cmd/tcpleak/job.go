@@ -1,0 +1,236 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"tcpleak/capture"
+	"tcpleak/diagnosis"
+	"tcpleak/report"
+	"tcpleak/tcp"
+	"tcpleak/tracker"
+)
+
+// batchSize is how many segments are read at a time: few enough to stay in the cache, many enough to hide the call.
+const batchSize = 256
+
+// job is one run: read all there is, then report.
+type job struct {
+	stdout, stderr io.Writer
+	open           func() (capture.Source, error)
+	encaps         *tcp.EncapTable
+	table          *tracker.Table
+	rules          *diagnosis.Rules
+	live           bool
+	format         string
+	all            bool
+	failOn         *diagnosis.Severity
+}
+
+func (j *job) run(ctx context.Context) error {
+	source, err := j.open()
+	if err != nil {
+		return err
+	}
+	defer source.Close()
+	// Close ends a Read that waits for a pipe or an interface; what has been read is then reported.
+	defer context.AfterFunc(ctx, func() { source.Close() })()
+
+	var readErr error
+	if j.live {
+		readErr = j.watch(source)
+	} else {
+		readErr = j.read(source)
+	}
+	worst, err := j.report(source)
+	if err := errors.Join(readErr, err); err != nil {
+		return err
+	}
+	if j.failOn != nil && worst >= int(*j.failOn) {
+		return errFound
+	}
+	return nil
+}
+
+// read takes in all of a file source.
+func (j *job) read(source capture.Source) error {
+	bar := newProgress(j.stderr, source)
+	defer bar.clear()
+	batch := make([]tcp.Segment, batchSize)
+	for {
+		n, err := source.Read(batch)
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, os.ErrClosed):
+			return nil
+		case err != nil:
+			return err
+		}
+		j.table.Add(batch[:n])
+		bar.update()
+	}
+}
+
+// watch follows a live source until it is closed, and writes a line for each finding that is raised or clears.
+func (j *job) watch(source capture.Source) error {
+	monitor := diagnosis.NewMonitor(j.rules)
+	batch := make([]tcp.Segment, batchSize)
+	j.greet(source)
+	var now int64
+	var looked time.Time
+	for {
+		n, err := source.Read(batch)
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, os.ErrClosed):
+			j.bid(source, monitor)
+			return nil
+		case err != nil:
+			return err
+		}
+		j.table.Add(batch[:n])
+		now = max(now, source.Last())
+		clock := time.Now()
+		if n == 0 {
+			// Nothing arrived, so the packets do not tell the time. Their clock is this host's own.
+			now = max(now, clock.UnixNano())
+		}
+		if n == len(batch) && clock.Sub(looked) < capture.DefaultTimeout {
+			continue // under load, look at what changed as often as in silence
+		}
+		looked = clock
+		stats := source.Stats()
+		if stats.DroppedKernel+stats.DroppedInterface > 0 {
+			j.table.CaptureDropped()
+		}
+		if err := j.announce(monitor.Update(j.table, now)); err != nil {
+			return err
+		}
+	}
+}
+
+// greet says on stderr what a live capture does, as nothing may happen for long.
+func (j *job) greet(source capture.Source) {
+	var names []string
+	for _, s := range source.Stats().Sources {
+		names = append(names, clean(s.Name)+" ("+strings.Join(s.LinkTypes, ", ")+")")
+	}
+	fmt.Fprintf(j.stderr, "tcpleak: capturing on %s; a line for each finding, the report at Ctrl-C\n", strings.Join(names, ", "))
+}
+
+// bid names on stderr the findings that only the silence after the last packet bears out: the report, which -r would give
+// for the same packets, judges at the last packet.
+func (j *job) bid(source capture.Source, monitor *diagnosis.Monitor) {
+	var c tracker.Connection
+	for _, f := range monitor.Standing() {
+		at := source.Last()
+		if j.table.Get(f.Ref, at, &c) {
+			if _, stands := j.rules.Diagnose(&c, at); !stands {
+				fmt.Fprintf(j.stderr, "tcpleak: not in the report, as it became clear only after the last packet: %s\n", clean(f.Summary))
+			}
+		}
+	}
+}
+
+func (j *job) announce(events []diagnosis.Event) error {
+	for i := range events {
+		var err error
+		if j.format == "json" {
+			err = report.EventJSON(j.stdout, &events[i])
+		} else if j.format == "csv" {
+			err = report.EventText(j.stderr, &events[i], time.Local) // stdout is for one table of connections
+		} else {
+			err = report.EventText(j.stdout, &events[i], time.Local)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// report writes the report and returns the worst severity in it, -1 without findings.
+func (j *job) report(source capture.Source) (worst int, err error) {
+	stats := source.Stats()
+	if stats.DroppedKernel+stats.DroppedInterface > 0 {
+		j.table.CaptureDropped()
+	}
+	now := source.Last()
+	worst = -1
+	var findings []diagnosis.Finding
+	r := report.Report{
+		Capture: j.captureRecord(stats),
+		Rows: func(yield func(report.Row) bool) {
+			findings, worst = nil, -1
+			for c := range j.table.Connections(now) {
+				row := report.Row{Connection: c}
+				if f, ok := j.rules.Diagnose(c, now); ok {
+					f.ID = len(findings) + 1
+					findings = append(findings, f)
+					worst = max(worst, int(f.Severity))
+					row.Findings = []int{f.ID}
+				}
+				if !yield(row) {
+					return
+				}
+			}
+		},
+		Findings: func() []diagnosis.Finding { return findings },
+		Encap:    j.encaps.Get,
+	}
+	w := bufio.NewWriterSize(j.stdout, 1<<16)
+	switch j.format {
+	case "json":
+		err = report.JSON(w, r)
+	case "csv":
+		err = report.CSV(w, r)
+	default:
+		width, terminal := terminalWidth(j.stdout)
+		err = report.Table(w, r, report.TableOptions{
+			Width: width, Color: terminal && os.Getenv("NO_COLOR") == "", All: j.all,
+		})
+	}
+	return worst, errors.Join(err, w.Flush())
+}
+
+// terminalWidth returns the columns of the terminal that w is; 0 and false if it is none.
+func terminalWidth(w io.Writer) (int, bool) {
+	file, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(int(file.Fd())) {
+		return 0, false
+	}
+	width, _, err := term.GetSize(int(file.Fd()))
+	if err != nil {
+		return 0, true
+	}
+	return width, true
+}
+
+func (j *job) captureRecord(stats capture.Stats) report.Capture {
+	table := j.table.Stats()
+	c := report.Capture{
+		Filter: stats.Filter, First: stats.First, Last: stats.Last,
+		Packets: stats.Packets, Segments: table.Segments, Duplicates: table.Duplicates,
+		DroppedKernel: stats.DroppedKernel, DroppedInterface: stats.DroppedInterface,
+		MissedBytes: j.table.MissedBytes(), Evicted: table.Evicted, Live: j.live,
+	}
+	for _, s := range stats.Sources {
+		c.Sources = append(c.Sources, report.Source{
+			Name: s.Name, Format: s.Format, LinkTypes: s.LinkTypes, Packets: s.Packets, Truncated: s.Truncated, Detail: s.Truncation,
+		})
+	}
+	for reason, n := range stats.Skipped {
+		if n > 0 {
+			c.Skipped = append(c.Skipped, report.Count{Reason: capture.Reason(reason).String(), N: n})
+		}
+	}
+	slices.SortFunc(c.Skipped, func(a, b report.Count) int { return strings.Compare(a.Reason, b.Reason) })
+	return c
+}
