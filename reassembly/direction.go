@@ -344,9 +344,10 @@ func (d *Direction) addSequence(s *tcp.Segment, y *Direction) Verdict {
 	}
 	filled := d.fill(tcp.SeqRange{Left: seq, Right: end})
 	if seq.Before(d.Low) {
-		stop := end
-		if stop.After(d.Low) {
-			stop = d.Low
+		stop := d.Low
+		if end.Before(stop) {
+			stop = end
+			d.addHoleBefore(tcp.SeqRange{Left: end, Right: d.Low})
 		}
 		filled += uint32(stop.Sub(seq))
 		d.Low = seq
@@ -396,6 +397,17 @@ func (d *Direction) addHole(r tcp.SeqRange) {
 		d.Has |= HolesLost
 	}
 	d.holes[d.nHoles] = r
+	d.nHoles++
+}
+
+// addHoleBefore inserts r, which lies before all others.
+func (d *Direction) addHoleBefore(r tcp.SeqRange) {
+	if int(d.nHoles) == len(d.holes) {
+		d.Has |= HolesLost
+		return
+	}
+	copy(d.holes[1:], d.holes[:d.nHoles])
+	d.holes[0] = r
 	d.nHoles++
 }
 

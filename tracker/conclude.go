@@ -103,7 +103,7 @@ func (t *Table) conclude(c *conn, dir int, now int64) conclusion {
 	switch {
 	case v.state == tcp.Unknown || m.x.Packets == 0 && v.state != tcp.Listen || !c.openingSeen():
 		v.certainty = Assumed
-	case sure && !t.doubtful(c, m):
+	case sure && !t.doubtful(c, dir, m):
 		v.certainty = Confirmed
 	default:
 		v.certainty = Presumed
@@ -112,10 +112,11 @@ func (t *Table) conclude(c *conn, dir int, now int64) conclusion {
 }
 
 // doubtful reports whether the capture may have missed what would change X's state, or X may be gone without a word.
-func (t *Table) doubtful(c *conn, m moment) bool {
+func (t *Table) doubtful(c *conn, dir int, m moment) bool {
 	x, y := m.x, m.y
 	_, _, odd := m.endedByPeer()
-	return t.dropped || odd || !x.HasSYN() || !y.HasSYN() || x.Doubtful(y) || y.Doubtful(x) || m.silent()
+	forged := c.left[dir].at.Time > x.Last.Time && !m.stillLeft(c.left[dir])
+	return t.dropped || odd || forged || !x.HasSYN() || !y.HasSYN() || x.Doubtful(y) || y.Doubtful(x) || m.silent()
 }
 
 // judge returns the state with its reason, and whether it is beyond doubt for a capture that missed nothing.

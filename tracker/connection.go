@@ -18,8 +18,9 @@ func (e endpoint) less(o endpoint) bool {
 
 // leaving is the evidence that an endpoint has left a connection for a new one with the same addresses and ports.
 type leaving struct {
-	at     reassembly.Mark
-	proven bool // it opened the new one; otherwise only its peer's word says so
+	at       reassembly.Mark
+	proven   bool // it opened the new one; otherwise only its peer's word says so
+	repeated bool // and did so more than once
 }
 
 // conn is one connection, of possibly several with the same key in the course of time: an incarnation (RFC 9293 3.4.1).

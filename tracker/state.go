@@ -82,6 +82,8 @@ const (
 	minPresumedLost = int64(500 * time.Millisecond)
 	// delayedACK is how long a healthy peer may take to acknowledge: 200 ms in Linux, at most 500 ms by RFC 9293 3.8.6.3.
 	delayedACK = int64(500 * time.Millisecond)
+	// synRepeats is when the SYN of an attempt has been repeated: 1 s by RFC 6298 2.1, 3 s in older stacks.
+	synRepeats = int64(3500 * time.Millisecond)
 	// unknownCrossing stands in where no handshake tells the round trip.
 	unknownCrossing = int64(50 * time.Millisecond)
 	minCrossing     = int64(2 * time.Millisecond)
@@ -242,14 +244,12 @@ func (m moment) silent() bool {
 }
 
 // stillLeft reports whether X has left the connection as l says, and nothing speaks against it: that X goes on, or that Y
-// challenges the SYN (RFC 5961 4.2) and X does not answer, as the SYN's own sender would, with a RST.
+// challenges the SYN (RFC 5961 4.2) and X neither answers with a RST nor repeats the SYN, as the SYN's own sender would.
 func (m moment) stillLeft(l leaving) bool {
 	if !l.at.Seen() || m.x.Last.Time > l.at.Time+reorder {
 		return false
 	}
-	challenge := m.y.Last.Time
-	ignored := challenge > l.at.Time && m.now > challenge+m.crossing && m.x.ResetLast.Time < challenge
-	return !(l.proven && ignored)
+	return !l.proven || l.repeated || m.now-l.at.Time < synRepeats || m.y.Last.Time <= l.at.Time || m.x.ResetLast.Time >= m.y.Last.Time
 }
 
 // endedBySelf returns the RST by which X left the connection.

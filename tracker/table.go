@@ -163,9 +163,11 @@ func (t *Table) supersede(c *conn, s *tcp.Segment, dir int) {
 }
 
 func (l *leaving) note(s *tcp.Segment, proven bool) {
-	if !l.at.Seen() {
-		*l = leaving{reassembly.MarkOf(s), proven}
+	if l.at.Seen() {
+		l.repeated = true
+		return
 	}
+	*l = leaving{at: reassembly.MarkOf(s), proven: proven}
 }
 
 func (t *Table) listening(e endpoint, encap uint32) {

@@ -28,7 +28,8 @@ func (h *Host) Capture(path string) *Capture {
 	c := &Capture{Host: h, Path: path, stderr: make(chan string, 1)}
 	// Immediate mode and -U put a packet into the file as it passes, so that the file's size shows whether the link is
 	// quiet. 32 MiB of buffer hold what a scenario sends while tcpdump waits for a processor.
-	c.cmd = exec.Command("tcpdump", "-i", Device, "-n", "-p", "-s", "256", "-B", "32768", "-U", "--immediate-mode", "-Z", "root", "-w", path)
+	c.cmd = exec.Command("tcpdump", "-i", Device, "-n", "-p", "-s", "256", "-B", "32768", "-U", "--immediate-mode", "-Z", "root", "-w", path,
+		"not ip6 multicast") // neighbour and listener discovery, at moments of the kernel's choice
 	pipe, err := c.cmd.StderrPipe()
 	check("tcpdump", err)
 	h.Start(c.cmd)

@@ -182,3 +182,31 @@ func (p *Packets) Clients() []Tuple {
 	}
 	return all
 }
+
+// Repetition is the latest repetition of something that a direction sent.
+type Repetition struct {
+	Last     time.Time
+	Interval time.Duration // since it was sent before
+}
+
+// Repetitions returns the latest repetition of a SYN, of data or of a FIN for each direction that had to repeat any.
+func (p *Packets) Repetitions() map[Tuple]Repetition {
+	type start struct {
+		Tuple
+		seq uint32
+	}
+	sent := make(map[start]time.Time)
+	all := make(map[Tuple]Repetition)
+	for i := range p.TCP {
+		s := &p.TCP[i]
+		if s.Payload == 0 && !s.Flags.Any(tcp.SYN|tcp.FIN) {
+			continue
+		}
+		key := start{s.Tuple, s.Seq}
+		if before, ok := sent[key]; ok {
+			all[s.Tuple] = Repetition{s.Time, s.Time.Sub(before)}
+		}
+		sent[key] = s.Time
+	}
+	return all
+}

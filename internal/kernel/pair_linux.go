@@ -124,7 +124,8 @@ func NewPair(ctx context.Context, offload bool) (p *Pair, err error) {
 		for _, h := range p.Hosts() {
 			h.Command(fmt.Sprintf("addr add %s/24 dev %s\naddr add %s/64 dev %s nodad\nlink set lo up\nlink set %s up\n",
 				h.V4, Device, h.V6, Device, Device), "ip", "-batch", "-")
-			h.Command("table inet scene {\n chain in {\n  type filter hook prerouting priority -300\n }\n}\n", "nft", "-f", "-")
+			h.Command(fmt.Sprintf("table inet scene {\n chain in {\n  type filter hook prerouting priority -300\n }\n"+
+				" chain fillers {\n  type filter hook input priority 0\n  udp dport %d drop\n }\n}\n", discard), "nft", "-f", "-")
 			if !offload {
 				h.withoutOffload()
 			}
@@ -151,6 +152,7 @@ func (p *Pair) Hosts() [2]*Host { return [...]*Host{p.Client, p.Server} }
 func (p *Pair) Close() {
 	p.mu.Lock()
 	for s := range p.sockets {
+		_ = unix.Shutdown(s.fd, unix.SHUT_RDWR) // wakes whoever waits on it
 		unix.Close(s.fd)
 	}
 	p.sockets = nil
@@ -262,18 +264,29 @@ func (h *Host) Sysctl(name, value string) {
 
 // Drop makes the host discard the arriving packets that match an nft expression, after the capture has seen them: "tcp
 // flags syn". Rules add up until Admit.
-func (h *Host) Drop(match string) { h.Rule(match + " counter drop") }
+func (h *Host) Drop(match string) { h.Rule(match + drop) }
 
 // DropFirst is Drop for the first n matching packets only.
 func (h *Host) DropFirst(n int, match string) {
-	h.Rule(fmt.Sprintf("%s limit rate 1/day burst %d packets counter drop", match, n))
+	h.Rule(fmt.Sprintf("%s limit rate 1/day burst %d packets", match, n) + drop)
 }
+
+const drop = " counter drop"
 
 // Rule appends a rule for arriving packets.
 func (h *Host) Rule(rule string) { h.Command("add rule inet scene in "+rule+"\n", "nft", "-f", "-") }
 
+// Rules replaces all rules at once.
+func (h *Host) Rules(rules ...string) {
+	script := "flush chain inet scene in\n"
+	for _, rule := range rules {
+		script += "add rule inet scene in " + rule + "\n"
+	}
+	h.Command(script, "nft", "-f", "-")
+}
+
 // Admit removes the rules: everything reaches the host again.
-func (h *Host) Admit() { h.Command("", "nft", "flush", "chain", "inet", "scene", "in") }
+func (h *Host) Admit() { h.Rules() }
 
 // States returns what ss says of the host's TCP sockets.
 func (h *Host) States() []SocketState {
@@ -286,3 +299,29 @@ func (h *Host) States() []SocketState {
 func (p *Pair) States() [2][]SocketState {
 	return [...][]SocketState{p.Client.States(), p.Server.States()}
 }
+
+// Clog makes packets of both hosts wait before they leave, for some 60 ms from now on: what the two send meanwhile
+// crosses on the link. A veth pair delivers at once, so nothing crosses by itself.
+func (p *Pair) Clog() {
+	for _, h := range p.Hosts() {
+		h.Command("", "tc", "qdisc", "replace", "dev", Device, "root", "tbf", "rate", "160kbit", "burst", "1600", "limit", "100000")
+	}
+	for _, h := range p.Hosts() {
+		// The first takes the bucket's tokens, the second waits for new ones.
+		h.Filler(1400)
+		h.Filler(1400)
+	}
+}
+
+// Filler sends a UDP datagram that no socket of the peer awaits.
+func (h *Host) Filler(octets int) {
+	h.Run(func() {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		check("socket", err)
+		defer unix.Close(fd)
+		check("filler", unix.Sendto(fd, make([]byte, octets), 0, sockaddr(netip.AddrPortFrom(h.Peer().V4, discard))))
+	})
+}
+
+// discard is the port for datagrams that nobody awaits; they are dropped, or an ICMP error would answer them.
+const discard = 9

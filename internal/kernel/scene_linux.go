@@ -41,6 +41,7 @@ type Scene struct {
 	capture     *Capture
 	undecidable map[Tuple]string
 	vanished    map[Tuple]time.Time
+	resetsLost  bool // the scene's rules drop RSTs too
 }
 
 // Record plays a scenario and writes NAME.pcap and NAME.json into dir.
@@ -133,6 +134,7 @@ func (s *Scene) Accept() *Socket {
 // what ss said.
 func (s *Scene) finish() *Truth {
 	const quiet = 100 * time.Millisecond
+	s.Client.Filler(1) // silence up to here counts for the capture: its clock is that of its packets
 	for deadline := time.Now().Add(30 * time.Second); ; {
 		if time.Now().After(deadline) {
 			check("end of capture", errors.New("the link does not fall silent"))
@@ -181,15 +183,16 @@ func (s *Scene) truth(packets *Packets, states [2][]SocketState) *Truth {
 	type sent struct {
 		packets int
 		fin     bool
+		iss     uint32
 		last    Packet
 	}
 	by := make(map[Tuple]sent)
 	for _, p := range packets.TCP {
 		d := by[p.Tuple]
-		if p.Flags.Has(tcp.SYN) {
-			d.fin = false // an earlier connection's
+		if p.Flags.Has(tcp.SYN) && p.Seq != d.iss {
+			d.fin, d.iss = false, p.Seq // the FIN was an earlier connection's
 		}
-		by[p.Tuple] = sent{d.packets + 1, d.fin || p.Flags.Has(tcp.FIN), p}
+		by[p.Tuple] = sent{d.packets + 1, d.fin || p.Flags.Has(tcp.FIN), d.iss, p}
 	}
 	for _, client := range packets.Clients() {
 		for _, tuple := range [...]Tuple{client, client.Reverse()} {
@@ -206,15 +209,23 @@ func (s *Scene) truth(packets *Packets, states [2][]SocketState) *Truth {
 			switch at, vanished := s.vanished[tuple]; {
 			case e.Undecidable != "":
 			case (state == tcp.FinWait1 || state == tcp.LastAck || state == tcp.Closing) && !by[tuple].fin:
-				// Linux changes the state when the application closes, not when the FIN leaves.
-				e.Undecidable = "closed by its application; the FIN waits behind data that the peer's window does not admit"
-			case vanished && state == tcp.Closed && !by[tuple].last.Time.After(at):
+				// Linux changes the state when the application closes, not when the FIN leaves: a zero window holds it
+				// back, and so does congestion control while something is being retransmitted.
+				e.Undecidable = "closed by its application; the FIN waits behind data that may not leave yet"
+			case s.resetsLost && state != tcp.Closed && resetAfter(by[tuple.Reverse()].last, by[tuple].last):
+				e.Undecidable = "the RST may have been lost on its last few metres, and is not repeated"
+			case vanished && state == tcp.Closed && !by[tuple].last.Time.After(at) && !by[tuple.Reverse()].last.Flags.Has(tcp.RST):
 				e.Undecidable = "destroyed without a word; nothing has come since that would be answered by a RST"
 			}
 			t.Endpoints = append(t.Endpoints, e)
 		}
 	}
 	return t
+}
+
+// resetAfter reports whether a direction's last segment is a RST, later than the other direction's last.
+func resetAfter(last, other Packet) bool {
+	return last.Flags.Has(tcp.RST) && last.Time.After(other.Time)
 }
 
 func (s *Scene) hostOf(addr netip.Addr) string {

@@ -169,7 +169,9 @@ func (h *Host) bound(local, to netip.AddrPort, opts []Option) *Socket {
 }
 
 // Bound returns a socket that has not connected yet.
-func (h *Host) Bound(local, to netip.AddrPort, opts ...Option) *Socket { return h.bound(local, to, opts) }
+func (h *Host) Bound(local, to netip.AddrPort, opts ...Option) *Socket {
+	return h.bound(local, to, opts)
+}
 
 // Connect sends the SYN of a bound socket and does not wait for an answer.
 func (s *Socket) Connect() {

@@ -3,8 +3,10 @@ package kernel
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -121,33 +123,27 @@ func (t *Truth) Check(packets *Packets) error {
 	return nil
 }
 
-// Summary returns the states of each connection as "client/server", in the order of their first packets, a state that the
-// capture cannot tell in parentheses. Repetitions are counted: "ESTABLISHED/SYN_RCVD ×3".
+// Summary counts the connections by the states of their ends, "client/server" where the client sent the first packet, a
+// state that the capture cannot tell in parentheses: "ESTABLISHED/ESTABLISHED ×5, ESTABLISHED/(SYN_RCVD)".
 func (t *Truth) Summary() string {
-	var parts []string
-	var counts []int
+	counts := make(map[string]int)
 	for i := 0; i+1 < len(t.Endpoints); i += 2 {
-		pair := [2]string{}
-		for j := range pair {
-			e := &t.Endpoints[i+j]
-			pair[j] = e.State
-			if e.Undecidable != "" {
-				pair[j] = "(" + e.State + ")"
-			}
-		}
-		s := pair[0] + "/" + pair[1]
-		if n := len(parts); n > 0 && parts[n-1] == s {
-			counts[n-1]++
-			continue
-		}
-		parts, counts = append(parts, s), append(counts, 1)
+		counts[t.Endpoints[i].summary()+"/"+t.Endpoints[i+1].summary()]++
 	}
-	for i, n := range counts {
-		if n > 1 {
+	parts := slices.Sorted(maps.Keys(counts))
+	for i, part := range parts {
+		if n := counts[part]; n > 1 {
 			parts[i] += fmt.Sprintf(" ×%d", n)
 		}
 	}
 	return strings.Join(parts, ", ")
+}
+
+func (e *Endpoint) summary() string {
+	if e.Undecidable != "" {
+		return "(" + e.State + ")"
+	}
+	return e.State
 }
 
 func isState(name string) bool {
