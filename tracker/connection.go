@@ -109,7 +109,9 @@ func (c *conn) fit(s *tcp.Segment, dir int) (distance uint64, ok bool) {
 		// An attempt that nobody has answered: the answer acknowledges it, or is about something else.
 		return 0, !ack || s.Ack.After(y.ISS) && !s.Ack.After(y.SynEnd)
 	}
-	const unknown = far / 2
+	// What cannot be compared counts as a window's length: worse than a good match, better than a stranger. The numbers of
+	// successive incarnations are only some millions apart (RFC 6528: 250,000 a second).
+	const unknown = 1 << 16
 	seqDistance, ackDistance := uint64(unknown), uint64(unknown)
 	switch {
 	case s.Flags.Any(tcp.RST) && s.Seq == 0 && ack && x.Next != 0:
@@ -126,8 +128,7 @@ func (c *conn) fit(s *tcp.Segment, dir int) (distance uint64, ok bool) {
 	case x.Has&reassembly.ACK != 0:
 		ackDistance = distanceOf(s.Ack, x.Ack)
 	}
-	near := seqDistance < far && ackDistance < far
-	if near || seqDistance < unknown || ackDistance < unknown {
+	if seqDistance < far && ackDistance < far || min(seqDistance, ackDistance) < unknown {
 		return seqDistance + ackDistance, true
 	}
 	return 0, false

@@ -219,7 +219,7 @@ func (m moment) delivered(covered reassembly.Mark, sent int64) (is, sure bool) {
 	if sent <= covered.Time+m.crossing {
 		return true, false
 	}
-	if m.y.Last.Time < sent {
+	if m.y.Last.Time+m.crossing < sent {
 		return false, m.keepsRepeating(2, sent)
 	}
 	return m.now-sent > m.patience(), false
