@@ -53,7 +53,13 @@ func (d *decoder) decode(seg *tcp.Segment, link linkType, b []byte, wire int) Re
 	if d.encap.VLANs|d.encap.Tunnels != 0 {
 		d.encap = tcp.Encapsulation{}
 	}
-	if r := d.link(seg, link, b, wire); r != decoded {
+	r := decoded
+	if link == linkEthernet && len(b) >= ethernetHeaderLen && binary.BigEndian.Uint16(b[12:]) == etherIPv4 {
+		r = d.ipv4(seg, b[ethernetHeaderLen:], wire-ethernetHeaderLen) // most packets, and sooner
+	} else {
+		r = d.link(seg, link, b, wire)
+	}
+	if r != decoded {
 		return r
 	}
 	seg.Encap = 0

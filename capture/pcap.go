@@ -37,7 +37,9 @@ type truncation struct {
 	at   int64
 }
 
-func (t *truncation) Error() string { return fmt.Sprintf("ends in the middle of %s at offset %d", t.what, t.at) }
+func (t *truncation) Error() string {
+	return fmt.Sprintf("ends in the middle of %s at offset %d", t.what, t.at)
+}
 
 // brokenOff says why fewer octets than needed could be read of what begins at the window's position; got of them.
 func brokenOff(w *window, got int, err error, format string, args ...any) error {
@@ -119,34 +121,39 @@ func newPcapReader(w *window, newTap tapMaker) (*pcapReader, error) {
 }
 
 func (r *pcapReader) next(p *packet) error {
-	h, err := r.peek(pcapPacketHeaderLen)
-	if err != nil {
-		return brokenOff(r.window, len(h), err, "packet %d", r.packets+1)
+	b := r.buf[r.pos:r.end]
+	if len(b) < pcapPacketHeaderLen {
+		var err error
+		if b, err = r.fill(pcapPacketHeaderLen); err != nil {
+			return brokenOff(r.window, len(b), err, "packet %d", r.packets+1)
+		}
 	}
 	var sec, frac, kept, wire uint32
 	if r.swapped {
-		sec, frac = binary.BigEndian.Uint32(h), binary.BigEndian.Uint32(h[4:])
-		kept, wire = binary.BigEndian.Uint32(h[8:]), binary.BigEndian.Uint32(h[12:])
+		sec, frac = binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:])
+		kept, wire = binary.BigEndian.Uint32(b[8:]), binary.BigEndian.Uint32(b[12:])
 	} else {
-		sec, frac = binary.LittleEndian.Uint32(h), binary.LittleEndian.Uint32(h[4:])
-		kept, wire = binary.LittleEndian.Uint32(h[8:]), binary.LittleEndian.Uint32(h[12:])
+		sec, frac = binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint32(b[4:])
+		kept, wire = binary.LittleEndian.Uint32(b[8:]), binary.LittleEndian.Uint32(b[12:])
 	}
 	if kept > r.limit {
 		return fmt.Errorf("packet %d at offset %d claims %d captured octets, above the snap length and 256 KiB: the file is "+
 			"damaged there; keep what is before it with editcap -r IN OUT 1-%d", r.packets+1, r.at(), kept, max(r.packets, 1))
 	}
-	head := min(int(kept), maxPacket)
-	b, err := r.peek(pcapPacketHeaderLen + head)
-	if err != nil {
-		return brokenOff(r.window, len(b), err, "packet %d", r.packets+1)
+	whole := pcapPacketHeaderLen + min(int(kept), maxPacket)
+	if len(b) < whole {
+		var err error
+		if b, err = r.fill(whole); err != nil {
+			return brokenOff(r.window, len(b), err, "packet %d", r.packets+1)
+		}
 	}
 	p.time = int64(sec)*1e9 + int64(frac)*r.nanos
-	p.data = b[pcapPacketHeaderLen:]
+	p.data = b[pcapPacketHeaderLen:whole]
 	p.wire = wireLength(wire, r.fcs)
 	p.on = r.on
 	r.packets++
-	r.pos += pcapPacketHeaderLen + head
-	if rest := int64(kept) - int64(head); rest > 0 {
+	r.pos += whole
+	if rest := int64(kept) - int64(whole-pcapPacketHeaderLen); rest > 0 {
 		return r.oversize(p, rest)
 	}
 	return nil

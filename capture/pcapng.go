@@ -3,7 +3,6 @@ package capture
 import (
 	"encoding/binary"
 	"fmt"
-	"io"
 	"math/bits"
 )
 
@@ -71,28 +70,27 @@ func (r *pcapngReader) broken(format string, args ...any) error {
 
 func (r *pcapngReader) next(p *packet) error {
 	for {
-		h, err := r.peek(blockHeaderLen)
-		if err != nil {
-			return brokenOff(r.window, len(h), err, "the block after packet %d", r.packets)
+		b := r.buf[r.pos:r.end]
+		if len(b) < blockHeaderLen {
+			var err error
+			if b, err = r.fill(blockHeaderLen); err != nil {
+				return brokenOff(r.window, len(b), err, "the block after packet %d", r.packets)
+			}
 		}
-		kind := r.u32(h)
+		kind, length := r.u32(b), r.u32(b[4:])
 		if kind == blockSection {
 			if err := r.section(); err != nil {
 				return err
 			}
 			continue
 		}
-		length := r.u32(h[4:])
 		if length < blockHeaderLen+blockTrailerLen || length%4 != 0 {
 			return r.broken("claims an impossible length of %d", length)
 		}
+		var err error
 		switch kind {
-		case blockEnhancedPacket:
-			return r.packet(p, length, 20)
-		case blockPacket:
-			return r.packet(p, length, 20)
-		case blockSimplePacket:
-			return r.packet(p, length, 4)
+		case blockEnhancedPacket, blockPacket, blockSimplePacket:
+			return r.packet(p, b, kind, length)
 		case blockInterface:
 			err = r.describe(length)
 		default:
@@ -192,40 +190,40 @@ func (r *pcapngReader) options(t *pcapngTap, b []byte) {
 	}
 }
 
-// packet reads a block of any of the three kinds that hold packets; fields is the length of what precedes the data.
-func (r *pcapngReader) packet(p *packet, length uint32, fields int) error {
+// packet reads a block of any of the three kinds that hold packets; b is what is at hand of it.
+func (r *pcapngReader) packet(p *packet, b []byte, kind, length uint32) (err error) {
 	r.packets++
-	b, err := r.peek(blockHeaderLen + fields)
-	if err != nil {
-		return brokenOff(r.window, len(b), err, "packet %d", r.packets)
+	fields := 28 // octets before the data
+	if kind == blockSimplePacket {
+		fields = 12
 	}
-	room := int64(length) - int64(blockHeaderLen+fields+blockTrailerLen)
+	room := int64(length) - int64(fields+blockTrailerLen)
 	if room < 0 {
 		return r.broken("is too short for a packet")
 	}
-	var index, kept, wire uint32
-	simple := fields == 4
-	b = b[blockHeaderLen:]
-	switch {
-	case simple:
-		wire = r.u32(b)
-	case r.u32(r.buf[r.pos:]) == blockPacket:
-		index = uint32(r.u16(b))
-		kept, wire = r.u32(b[12:]), r.u32(b[16:])
-	default:
-		index, kept, wire = r.u32(b), r.u32(b[12:]), r.u32(b[16:])
+	if len(b) < fields {
+		if b, err = r.fill(fields); err != nil {
+			return brokenOff(r.window, len(b), err, "packet %d", r.packets)
+		}
+	}
+	index, kept, wire := uint32(0), uint32(0), r.u32(b[8:])
+	switch kind {
+	case blockEnhancedPacket:
+		index, kept, wire = wire, r.u32(b[20:]), r.u32(b[24:])
+	case blockPacket:
+		index, kept, wire = uint32(r.u16(b[8:])), r.u32(b[20:]), r.u32(b[24:])
 	}
 	if index >= uint32(len(r.taps)) {
 		return r.broken("names interface %d of %d", index, len(r.taps))
 	}
 	on := &r.taps[index]
-	if simple {
+	if kind == blockSimplePacket {
 		kept = uint32(min(int64(wire), room))
 		if on.snapLen != 0 {
 			kept = min(kept, on.snapLen)
 		}
 	} else {
-		r.time = on.clock.nanoseconds(uint64(r.u32(b[4:]))<<32 | uint64(r.u32(b[8:])))
+		r.time = on.clock.nanoseconds(uint64(r.u32(b[12:]))<<32 | uint64(r.u32(b[16:])))
 	}
 	if int64(kept) > room {
 		return r.broken("claims %d captured octets and has room for %d", kept, room)
@@ -233,24 +231,22 @@ func (r *pcapngReader) packet(p *packet, length uint32, fields int) error {
 	if kept > maxPacket && kept > on.snapLen {
 		return r.broken("claims %d captured octets, above the snap length and 256 KiB", kept)
 	}
-	head := min(int(kept), maxPacket)
-	whole := int64(length)
-	if whole <= maxWindow {
-		head = int(whole) - blockHeaderLen - fields
+	whole := int(min(length, maxWindow))
+	if len(b) < whole {
+		if b, err = r.fill(whole); err != nil {
+			return brokenOff(r.window, len(b), err, "packet %d", r.packets)
+		}
 	}
-	b, err = r.peek(blockHeaderLen + fields + head)
-	if err != nil {
-		return brokenOff(r.window, len(b), err, "packet %d", r.packets)
-	}
-	if whole <= maxWindow && r.u32(b[len(b)-blockTrailerLen:]) != length {
+	rest := int64(length) - int64(whole)
+	if rest == 0 && r.u32(b[whole-blockTrailerLen:]) != length {
 		return r.broken("has two different lengths")
 	}
 	p.time = r.time
-	p.data = b[blockHeaderLen+fields:][:min(int(kept), maxPacket)]
+	p.data = b[fields : fields+min(int(kept), maxPacket)]
 	p.wire = wireLength(wire, on.fcs)
 	p.on = on.on
-	r.pos += len(b)
-	if rest := whole - int64(len(b)); rest > 0 {
+	r.pos += whole
+	if rest > 0 {
 		return r.oversize(p, rest)
 	}
 	return nil
@@ -277,6 +273,9 @@ var powersOf10 = func() (p [20]uint64) {
 
 // nanoseconds never overflows: what lies too far off ends at the bound.
 func (c clock) nanoseconds(units uint64) int64 {
+	if c == microseconds && units < farthest/1000 {
+		return int64(units) * 1000
+	}
 	n := uint(c.resolution & 0x7f)
 	hi, lo := uint64(0), units
 	switch {
@@ -297,8 +296,6 @@ func (c clock) nanoseconds(units uint64) int64 {
 	if hi != 0 || lo > farthest {
 		lo = farthest
 	}
-	const most = farthest / 1e9
-	return max(-farthest, min(int64(lo)+1e9*max(-2*most, min(c.offset, 2*most))/2*2, farthest))
+	const most = int64(farthest) / 1e9
+	return max(-farthest, min(int64(lo)+1e9*max(-most, min(c.offset, most)), farthest))
 }
-
-var _ io.Reader = (*interruptible)(nil)

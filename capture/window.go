@@ -78,5 +78,18 @@ func (w *window) skip(n int64) error {
 	return nil
 }
 
+// Read drains the window, then its stream: for a decompressor, once the window has shown that one is needed.
+func (w *window) Read(b []byte) (int, error) {
+	if w.pos == w.end {
+		if w.err != nil {
+			return 0, w.err
+		}
+		return w.r.Read(b)
+	}
+	n := copy(b, w.buf[w.pos:w.end])
+	w.pos += n
+	return n, nil
+}
+
 // ended reports whether err means that the stream is over: io.EOF, or a compressed stream that breaks off.
 func ended(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }

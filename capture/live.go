@@ -1,0 +1,362 @@
+package capture
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/gopacket/pcap"
+
+	"tcpleak/tcp"
+)
+
+// anyInterface is libpcap's name for all interfaces of a host at once.
+const anyInterface = "any"
+
+// liveBatch is how many segments an interface's goroutine collects before it hands them over, and liveDelay how long the
+// first of them may wait.
+const (
+	liveBatch = 512
+	liveDelay = 50 * time.Millisecond
+)
+
+// OpenLive captures on interfaces; "any" and "lo" are among their names. Packets of several interfaces are delivered
+// about in the order of their arrival. If one of them fails, as one that is removed does, Read delivers what it captured
+// before and then returns the error, and the source is at its end. An interface that is only taken down is silent until
+// it is up again.
+func OpenLive(interfaces []string, cfg Config) (Source, error) {
+	if len(interfaces) == 0 {
+		return nil, fmt.Errorf("no interface given: name one of %s", interfaceNames())
+	}
+	if err := CheckFilter(cfg.Filter); err != nil {
+		return nil, err
+	}
+	if cfg.SnapLen == 0 {
+		cfg.SnapLen = DefaultSnapLen
+	}
+	if cfg.BufferBytes == 0 {
+		cfg.BufferBytes = DefaultBufferBytes
+	}
+	if cfg.Timeout < time.Millisecond {
+		cfg.Timeout = DefaultTimeout
+	}
+	s := &liveSource{
+		timeout: cfg.Timeout,
+		loads:   make(chan *load, 4*len(interfaces)),
+		done:    make(chan struct{}),
+	}
+	s.stats.Filter = cfg.Filter
+	var listeners []*listener
+	for i, name := range interfaces {
+		handle, link, err := listen(name, cfg)
+		if err != nil {
+			for _, l := range listeners {
+				l.handle.Close()
+			}
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		listeners = append(listeners, &listener{
+			name: name, index: i, handle: handle, link: link,
+			decoder: decoder{encaps: cfg.Encaps},
+			loads:   s.loads, done: s.done, spent: make(chan *load, 8),
+		})
+		s.stats.Sources = append(s.stats.Sources, SourceStats{Name: name, Format: "live", LinkTypes: []string{link.String()}})
+	}
+	s.drops = make([]drops, len(listeners))
+	for _, l := range listeners {
+		s.running.Go(func() { l.run(s) })
+	}
+	return s, nil
+}
+
+// listen opens one interface.
+func listen(name string, cfg Config) (*pcap.Handle, linkType, error) {
+	if name != anyInterface {
+		if _, err := net.InterfaceByName(name); err != nil {
+			return nil, 0, fmt.Errorf("no such interface: there are %s", interfaceNames())
+		}
+	}
+	inactive, err := pcap.NewInactiveHandle(name)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer inactive.CleanUp()
+	err = errors.Join(
+		inactive.SetSnapLen(cfg.SnapLen),
+		inactive.SetBufferSize(cfg.BufferBytes),
+		inactive.SetTimeout(cfg.Timeout),
+		// Asked for it on "any", libpcap answers with a warning that gopacket takes for a failure.
+		inactive.SetPromisc(cfg.Promiscuous && name != anyInterface),
+	)
+	if err != nil {
+		return nil, 0, err
+	}
+	handle, err := inactive.Activate()
+	if err != nil {
+		return nil, 0, activationError(name, err)
+	}
+	link := linkType(handle.LinkType())
+	if link == linkSLL2&0xff {
+		link = linkSLL2 // gopacket's link types have eight bits, and 20 is no other's number
+	}
+	if !link.supported() {
+		handle.Close()
+		return nil, 0, fmt.Errorf("link type %v is not supported: choose another interface of %s", link, interfaceNames())
+	}
+	if cfg.Filter != "" {
+		if err := handle.SetBPFFilter(cfg.Filter); err != nil {
+			handle.Close()
+			return nil, 0, fmt.Errorf("filter %q: %v on link type %v: man pcap-filter describes the language", cfg.Filter, err, link)
+		}
+	}
+	return handle, link, nil
+}
+
+// activationError says what to do about an interface that could not be opened. gopacket does not export its codes, only
+// their texts.
+func activationError(name string, err error) error {
+	switch err.Error() {
+	case "Permission Denied":
+		program, pathErr := os.Executable()
+		if pathErr != nil {
+			program = os.Args[0]
+		}
+		return fmt.Errorf("no right to capture: use sudo, or once sudo setcap cap_net_raw,cap_net_admin+eip %s", program)
+	case "Interface Not Up":
+		return fmt.Errorf("the interface is down: bring it up with sudo ip link set %s up", name)
+	case "No Such Device":
+		return fmt.Errorf("no such interface: there are %s", interfaceNames())
+	}
+	return err
+}
+
+// interfaceNames lists what can be captured on.
+func interfaceNames() string {
+	names := []string{anyInterface}
+	if all, err := net.Interfaces(); err == nil {
+		for _, i := range all {
+			names = append(names, i.Name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// liveSource gathers what the listeners send.
+type liveSource struct {
+	ledger
+	timeout time.Duration
+	loads   chan *load
+	done    chan struct{}
+	once    sync.Once
+	running sync.WaitGroup
+
+	// Of the goroutine that reads.
+	totals  totals
+	current *load // its first given segments have been delivered
+	given   int
+	err     error
+
+	drops []drops // guarded by ledger.mu, by listener
+}
+
+type drops struct{ kernel, device uint64 }
+
+// load is what a listener captured within a short time.
+type load struct {
+	segments []tcp.Segment // Packet counts from the load's first packet
+	totals   totals
+	from     *listener
+	err      error // the listener has ended
+}
+
+// listener reads one interface in a goroutine of its own, which is also the one that closes it: libpcap's handles must
+// not be closed, nor asked for their counters, while another goroutine reads.
+type listener struct {
+	decoder
+	name   string
+	index  int
+	handle *pcap.Handle
+	link   linkType
+	loads  chan<- *load
+	spent  chan *load // loads to use again
+	done   <-chan struct{}
+	lost   drops
+	raw    [2]uint32 // libpcap's counters, which wrap
+}
+
+// run captures until the source is closed or the interface fails.
+func (l *listener) run(s *liveSource) {
+	defer l.handle.Close()
+	defer l.countDrops(s)
+	at := l.newLoad()
+	for {
+		select {
+		case <-l.done:
+			return
+		default:
+		}
+		data, info, err := l.handle.ZeroCopyReadPacketData()
+		switch err {
+		case nil:
+		case pcap.NextErrorTimeoutExpired:
+			l.countDrops(s)
+			if at = l.send(at); at == nil {
+				return
+			}
+			continue
+		default:
+			at.err = l.failure(err)
+			l.send(at)
+			return
+		}
+		t := info.Timestamp.UnixNano()
+		at.totals.seen(t)
+		at.segments = at.segments[:len(at.segments)+1]
+		seg := &at.segments[len(at.segments)-1]
+		r := l.decode(seg, l.link, data, info.Length)
+		at.totals.count(r)
+		if r == decoded {
+			seg.Time, seg.Packet = t, at.totals.packets
+		} else {
+			at.segments = at.segments[:len(at.segments)-1]
+		}
+		if len(at.segments) == cap(at.segments) || t-at.totals.first > int64(liveDelay) {
+			l.countDrops(s)
+			if at = l.send(at); at == nil {
+				return
+			}
+		}
+	}
+}
+
+// failure says why an interface cannot be read any more.
+func (l *listener) failure(err error) error {
+	if err == pcap.NextErrorReadError {
+		err = l.handle.Error()
+	}
+	if err == io.EOF {
+		err = errors.New("libpcap ended the capture")
+	}
+	return fmt.Errorf("%s: %w: see ip link show %s", l.name, err, l.name)
+}
+
+func (l *listener) newLoad() *load {
+	select {
+	case spent := <-l.spent:
+		*spent = load{segments: spent.segments[:0], from: l}
+		return spent
+	default:
+		return &load{segments: make([]tcp.Segment, 0, liveBatch), from: l}
+	}
+}
+
+// send hands a load over if there is anything in it, and returns one to fill next; nil when the source is closed.
+func (l *listener) send(at *load) *load {
+	if at.totals.packets == 0 && at.err == nil {
+		return at
+	}
+	select {
+	case l.loads <- at:
+		return l.newLoad()
+	case <-l.done:
+		return nil
+	}
+}
+
+// countDrops asks libpcap what was lost.
+func (l *listener) countDrops(s *liveSource) {
+	stats, err := l.handle.Stats()
+	if err != nil {
+		return
+	}
+	raw := [2]uint32{uint32(stats.PacketsDropped), uint32(stats.PacketsIfDropped)}
+	l.lost.kernel += uint64(raw[0] - l.raw[0])
+	l.lost.device += uint64(raw[1] - l.raw[1])
+	l.raw = raw
+	s.mu.Lock()
+	s.drops[l.index] = l.lost
+	s.mu.Unlock()
+}
+
+// Read implements Source.
+func (s *liveSource) Read(batch []tcp.Segment) (int, error) {
+	var timeout <-chan time.Time
+	for {
+		if s.current != nil {
+			if n := s.deliver(batch); n > 0 {
+				return n, nil
+			}
+		}
+		if s.err != nil {
+			return 0, s.err
+		}
+		if timeout == nil {
+			timer := time.NewTimer(s.timeout)
+			defer timer.Stop()
+			timeout = timer.C
+		}
+		select {
+		case s.current = <-s.loads:
+			s.receive()
+		case <-timeout:
+			return 0, nil
+		case <-s.done:
+			s.err = os.ErrClosed
+		}
+	}
+}
+
+// receive enters a load in the books and numbers its packets.
+func (s *liveSource) receive() {
+	s.given = 0
+	at := s.current
+	for i := range at.segments {
+		at.segments[i].Packet += s.totals.packets
+	}
+	s.totals.add(&at.totals)
+	s.post(&s.totals)
+	s.mu.Lock()
+	s.stats.Sources[at.from.index].Packets += at.totals.packets
+	s.mu.Unlock()
+}
+
+// deliver copies out of the current load; 0 when it is used up.
+func (s *liveSource) deliver(batch []tcp.Segment) int {
+	n := copy(batch, s.current.segments[s.given:])
+	s.given += n
+	if s.given == len(s.current.segments) {
+		if s.current.err != nil {
+			s.err = s.current.err
+		}
+		select {
+		case s.current.from.spent <- s.current:
+		default:
+		}
+		s.current = nil
+	}
+	return n
+}
+
+// Stats implements Source.
+func (s *liveSource) Stats() Stats {
+	stats := s.snapshot()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, d := range s.drops {
+		stats.DroppedKernel += d.kernel
+		stats.DroppedInterface += d.device
+	}
+	return stats
+}
+
+// Close implements Source. It returns when every interface is released, which takes up to Config.Timeout.
+func (s *liveSource) Close() error {
+	s.once.Do(func() { close(s.done) })
+	s.running.Wait()
+	return nil
+}
