@@ -516,12 +516,16 @@ func (d *Direction) missedBetween(y *Direction, ack tcp.Seq) bool {
 }
 
 // Doubtful reports whether something that X sent may not have been seen: a hole in its sequence space, an acknowledgment
-// by y of what was not sent, or an echo of a timestamp that no segment of X carried.
+// by y of what was not sent or not yet sent, or an echo of a timestamp that no segment of X carried.
 func (d *Direction) Doubtful(y *Direction) bool {
 	if d.nHoles > 0 || d.Has&HolesLost != 0 {
 		return true
 	}
 	if d.Has&Started != 0 && y.Has&ACK != 0 && y.Ack.After(d.Next) {
+		return true
+	}
+	// Y had the FIN before it was seen: what was seen is a repetition, and says nothing about the first.
+	if d.Has&FIN != 0 && y.Acks(d.Fin+1) && y.AckReached.Time+int64(reorderWindow) < d.FinSent.Time {
 		return true
 	}
 	return d.Has&TimestampSent != 0 && y.Has&TimestampEcho != 0 && newer(y.TSEcr, d.TSVal)
