@@ -11,7 +11,7 @@ type Reason uint8
 // The reasons.
 const (
 	NotTCP                Reason = iota // another protocol
-	TruncatedHeader                     // the snap length cut the headers, up to the TCP window
+	TruncatedHeader                     // the snap length cut the headers, up to the TCP flags
 	Malformed                           // a header contradicts itself or the packet's length
 	Fragment                            // not the first fragment of a datagram, so without a TCP header
 	UnsupportedLinkType                 // captured on a kind of link that is not understood

@@ -8,7 +8,8 @@ import (
 
 const (
 	tcpHeaderLen = 20
-	tcpNeeded    = 16 // up to the window; checksum and urgent pointer say nothing about the connection's state
+	tcpNeeded    = 14 // up to the flags, which is what a snap length of 68 leaves of TCP over IPv6 over Ethernet
+	tcpWindow    = 16 // up to the window
 )
 
 // TCP option kinds, by IANA.
@@ -46,7 +47,10 @@ func decodeTCP(seg *tcp.Segment, b []byte, size int) Reason {
 	seg.Seq = tcp.Seq(binary.BigEndian.Uint32(b[4:8]))
 	seg.Ack = tcp.Seq(binary.BigEndian.Uint32(b[8:12]))
 	seg.Flags = tcp.Flags(binary.BigEndian.Uint16(b[12:14]) & 0x1ff)
-	seg.Window = binary.BigEndian.Uint16(b[14:16])
+	seg.Window = tcp.WindowUnknown
+	if len(b) >= tcpWindow {
+		seg.Window = binary.BigEndian.Uint16(b[14:16])
+	}
 	seg.Len = uint32(size - header)
 	seg.Options = tcp.Options{}
 	switch {

@@ -61,12 +61,16 @@ func TestOptionsCutByTheSnapLengthKeepWhatIsThere(t *testing.T) {
 	diff(t, "segment", want, got)
 }
 
-func TestHeaderCutBehindTheWindowIsEnough(t *testing.T) {
-	b := packet4(t)
+func TestHeaderCutBehindTheFlagsIsEnough(t *testing.T) {
+	b, want := packet4(t), segment4()
 	got, _, r := decodeOne(linkRaw, b[:20+16], len(b))
 	diff(t, "reason", decoded, r)
-	diff(t, "segment", segment4(), got)
-	_, _, r = decodeOne(linkRaw, b[:20+15], len(b))
+	diff(t, "segment", want, got)
+	got, _, r = decodeOne(linkRaw, b[:20+14], len(b))
+	want.Window = tcp.WindowUnknown
+	diff(t, "reason without window", decoded, r)
+	diff(t, "segment without window", want, got)
+	_, _, r = decodeOne(linkRaw, b[:20+13], len(b))
 	diff(t, "reason one octet earlier", TruncatedHeader, r)
 }
 

@@ -87,11 +87,12 @@ type Direction struct {
 	SACKed tcp.Seq // the highest right edge that X acknowledged selectively
 	// SeqBelow and TSBelow are the highest end and TSval of X's segments that acknowledged less than Ack. When Y has
 	// received anything of X beyond either, it has received the acknowledgment Ack.
-	SeqBelow tcp.Seq
-	TSBelow  uint32
-	TSVal    uint32 // the newest
-	TSEcr    uint32 // the newest on a segment without SYN
-	SynTSVal uint32 // the newest on a SYN
+	SeqBelow  tcp.Seq
+	TSBelow   uint32
+	TSReached uint32 // TSval of the segment AckReached, if TimestampSent
+	TSVal     uint32 // the newest
+	TSEcr     uint32 // the newest on a segment without SYN
+	SynTSVal  uint32 // the newest on a SYN
 
 	Window      uint16 // the newest, unscaled
 	WindowScale uint8
@@ -250,9 +251,9 @@ func (d *Direction) addACK(s *tcp.Segment, next tcp.Seq, started bool) {
 				d.Has |= TSBelow
 			}
 		}
-		d.Ack, d.AckReached = s.Ack, MarkOf(s)
-	default:
-		d.AckReached.first(s)
+		d.Ack, d.AckReached, d.TSReached = s.Ack, MarkOf(s), s.Options.TSVal
+	case s.Time < d.AckReached.Time:
+		d.AckReached, d.TSReached = MarkOf(s), s.Options.TSVal
 	}
 	if !s.Flags.Any(tcp.ACK) {
 		return

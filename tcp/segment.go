@@ -78,10 +78,13 @@ type Segment struct {
 	Encap    uint32 // identity of VLANs and tunnels around it, see EncapTable; 0 is none
 	SrcPort  uint16
 	DstPort  uint16
-	Window   uint16 // as in the header, not scaled
+	Window   uint16 // as in the header, not scaled; WindowUnknown where the snap length cut it off
 	IPID     uint16 // IPv4 identification; 0 for IPv6
 	Flags    Flags
 }
+
+// WindowUnknown stands for a window that was not captured: open, as most are.
+const WindowUnknown = 1<<16 - 1
 
 // End returns the sequence number after the segment: SYN and FIN occupy one each (RFC 9293 3.4).
 func (s *Segment) End() Seq {

@@ -209,7 +209,9 @@ func (m moment) provesACK() bool {
 	if x.Has&reassembly.ACK != 0 && x.Ack.After(y.SeqBelow) || x.Has&reassembly.Sacked != 0 && x.SACKed.After(y.SeqBelow) {
 		return true
 	}
-	return x.Has&reassembly.TimestampEcho != 0 && y.Has&reassembly.TSBelow != 0 && int32(x.TSEcr-y.TSBelow) > 0
+	// An echo between the two may be of a segment that the capture missed.
+	return x.Has&reassembly.TimestampEcho != 0 && y.Has&reassembly.TSBelow != 0 &&
+		int32(x.TSEcr-y.TSBelow) > 0 && int32(x.TSEcr-y.TSReached) >= 0
 }
 
 // delivered judges an acknowledgment that first passed the capture at covered, of what X last sent at sent. It is presumed
