@@ -55,7 +55,6 @@ func brokenOff(w *window, got int, err error, format string, args ...any) error 
 // pcapReader reads the classic format, https://ietf-opsawg-wg.github.io/draft-ietf-opsawg-pcap/draft-ietf-opsawg-pcap.html.
 type pcapReader struct {
 	*window
-	order   binary.ByteOrder
 	swapped bool // fields are big-endian
 	nanos   int64
 	limit   uint32 // longest packet that is believed

@@ -6,14 +6,10 @@ import (
 	"tcpleak/tcp"
 )
 
-// endpoint is an address and port; key a pair of them with what surrounds their packets.
+// endpoint is an address and port.
 type endpoint struct {
 	addr tcp.Addr
 	port uint16
-}
-
-func (e endpoint) less(o endpoint) bool {
-	return e.addr.Less(o.addr) || e.addr == o.addr && e.port < o.port
 }
 
 // leaving is the evidence that an endpoint has left a connection for a new one with the same addresses and ports.
