@@ -66,7 +66,7 @@ func (r *Rules) Diagnose(c *tracker.Connection, now int64) (Finding, bool) {
 	age := time.Duration(now - since)
 	culprit := rule.culprit(s)
 	at := &c.Ends[culprit]
-	words := roundAge(age)
+	words := Age(age)
 	if s.x.SinceAtLeast {
 		words = "at least " + words
 	}
@@ -114,14 +114,4 @@ func add(t int64, d time.Duration) int64 {
 		return sum
 	}
 	return never
-}
-
-// roundAge prints an age to the precision in which people speak of it: "5m1s", "3.2s".
-func roundAge(d time.Duration) string {
-	switch {
-	case d < 10*time.Second:
-		return d.Round(100 * time.Millisecond).String()
-	default:
-		return d.Round(time.Second).String()
-	}
 }

@@ -91,7 +91,7 @@ func TestCloseWaitIsStuckAfterAMinute(t *testing.T) {
 		Connections: []uint64{1}, Service: 80,
 		Culprit: diagnosis.Culprit{Role: tracker.Server, Addr: serverAddr, Port: 80},
 		Since:   seconds(1.01), For: 60 * time.Second,
-		Summary: "The server 10.0.0.2:80 has not closed its end, 1m0s after the client 10.0.0.1:40000 closed.",
+		Summary: "The server 10.0.0.2:80 has not closed its end, 1m00s after the client 10.0.0.1:40000 closed.",
 		Next:    "On 10.0.0.2, name the process: ss -tnp state close-wait '( sport = :80 )'",
 		Evidence: []diagnosis.Evidence{
 			{Mark: tracker.Mark{Time: seconds(1), Packet: 4, Flags: tcp.FIN | tcp.ACK}, From: tracker.Client, Meaning: "closes its end"},
@@ -230,5 +230,24 @@ func TestSilenceAloneCanClearAFinding(t *testing.T) {
 	want := []string{"3.1s raised half_open_handshake", "9s cleared half_open_handshake"}
 	if diff := cmp.Diff(want, watch(t, m, c, 3.1, 3.5, 4, 5, 6, 7, 8, 9)); diff != "" {
 		t.Errorf("no SYN-ACK for twice the interval: the ACK has arrived (-want +got):\n%s", diff)
+	}
+}
+
+func TestAge(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		-time.Second:                        "0s",
+		51 * time.Microsecond:               "51µs",
+		250*time.Millisecond + 1:            "250ms",
+		1550 * time.Millisecond:             "1.5s",
+		59*time.Second + 999999999:          "59s",
+		301 * time.Second:                   "5m01s",
+		time.Hour + 2*time.Minute:           "1h02m",
+		76*time.Hour + 59*time.Minute:       "3d04h",
+		time.Duration(1<<63 - 1):            "106751d23h",
+		10*time.Second + 3*time.Microsecond: "10s",
+	} {
+		if got := diagnosis.Age(d); got != want {
+			t.Errorf("Age(%v) = %s, want %s", d, got, want)
+		}
 	}
 }

@@ -26,7 +26,7 @@ func EventText(w io.Writer, e *diagnosis.Event, location *time.Location) error {
 		line += " (" + connectionList(f.Connections) + ")"
 	}
 	if !e.Raised {
-		line += " after " + atLeast(f.ForAtLeast) + age(f.For)
+		line += " after " + atLeast(f.ForAtLeast) + diagnosis.Age(f.For)
 	} else {
 		line += ": " + f.Summary
 		if f.Next != "" {

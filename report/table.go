@@ -106,7 +106,7 @@ func (p *printer) capture(c *Capture) {
 	}
 	head += ": " + count(c.Packets, "packet")
 	if c.First != 0 && c.Last != 0 {
-		head += " in " + age(time.Duration(c.Last-c.First)) + " from " +
+		head += " in " + diagnosis.Age(time.Duration(c.Last-c.First)) + " from " +
 			time.Unix(0, c.First).UTC().Format("2006-01-02 15:04:05 UTC")
 	}
 	if c.Filter != "" {
@@ -157,7 +157,7 @@ func (c *Capture) notes() []string {
 		note("Left out %s: %s.", count(skipped, "packet"), strings.Join(reasons, ", "))
 	}
 	if c.Duplicates > 0 {
-		note("%s captured more than once, counted once.", count(c.Duplicates, "segment"))
+		note("Counted once: %s seen again within 5 ms, as a mirror port or -i any shows them.", count(c.Duplicates, "segment"))
 	}
 	if c.DroppedKernel+c.DroppedInterface > 0 {
 		note("Dropped before they could be read: %s by the kernel, %s by the interface. What is said about silence is less "+
@@ -296,7 +296,7 @@ func (p *printer) group(g *group) {
 		if g.findings > 1 {
 			before = ", the oldest for "
 		}
-		head += before + atLeast(f.ForAtLeast) + age(f.For)
+		head += before + atLeast(f.ForAtLeast) + diagnosis.Age(f.For)
 	}
 	style := severityStyles[min(g.severity, diagnosis.Critical)]
 	severity := g.severity.String()
@@ -468,9 +468,9 @@ func ageSince(e *tracker.Endpoint, now int64) string {
 		return ""
 	}
 	if e.SinceAtLeast {
-		return "≥" + age(time.Duration(now-e.Since))
+		return "≥" + diagnosis.Age(time.Duration(now-e.Since))
 	}
-	return age(time.Duration(now - e.Since))
+	return diagnosis.Age(time.Duration(now - e.Since))
 }
 
 func (p *printer) connections(s *selection, findings []diagnosis.Finding, counts *tally) {

@@ -1,10 +1,8 @@
 package report
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
-	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -25,25 +23,6 @@ func Clean(s string) string {
 		}
 		return r
 	}, strings.ToValidUTF8(s, string(utf8.RuneError)))
-}
-
-// age is a duration for people: two units at most, "5m01s", "3d04h", "1.5s", "51µs".
-func age(d time.Duration) string {
-	switch d = max(d, 0); {
-	case d >= 24*time.Hour:
-		return fmt.Sprintf("%dd%02dh", d/(24*time.Hour), d/time.Hour%24)
-	case d >= time.Hour:
-		return fmt.Sprintf("%dh%02dm", d/time.Hour, d/time.Minute%60)
-	case d >= time.Minute:
-		return fmt.Sprintf("%dm%02ds", d/time.Minute, d/time.Second%60)
-	case d >= 10*time.Second:
-		return d.Truncate(time.Second).String()
-	case d >= time.Second:
-		return d.Truncate(100 * time.Millisecond).String()
-	case d >= time.Millisecond:
-		return d.Truncate(time.Millisecond).String()
-	}
-	return d.Truncate(time.Microsecond).String()
 }
 
 // number writes n with commas: 1,234,567.

@@ -7,25 +7,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestAge(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		-time.Second:                        "0s",
-		51 * time.Microsecond:               "51µs",
-		250*time.Millisecond + 1:            "250ms",
-		1550 * time.Millisecond:             "1.5s",
-		59*time.Second + 999999999:          "59s",
-		301 * time.Second:                   "5m01s",
-		time.Hour + 2*time.Minute:           "1h02m",
-		76*time.Hour + 59*time.Minute:       "3d04h",
-		time.Duration(1<<63 - 1):            "106751d23h",
-		10*time.Second + 3*time.Microsecond: "10s",
-	} {
-		if got := age(d); got != want {
-			t.Errorf("age(%v) = %s, want %s", d, got, want)
-		}
-	}
-}
-
 func TestSecondsAreExact(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		0: "0", 51 * time.Microsecond: "0.000051", 301*time.Second + 200*time.Millisecond: "301.2", 1: "0.000000001",
