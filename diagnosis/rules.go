@@ -83,8 +83,12 @@ var rules = []rule{
 					"full, because the application is too slow to accept(), or the ACK is lost between the capture and the %[2]v. "+
 					"The %[1]v believes that the connection is open.", s.role.Peer(), s.role)
 			}
-			return fmt.Sprintf("The %v answered the SYN, and the %v did not go on. Its SYN-ACK is dropped on the way back (a firewall, "+
-				"an asymmetric route), the %[2]v gave up, or the SYN's source address was forged.", s.role, s.role.Peer())
+			if s.peer.Facts.SYNLast > s.x.Facts.SYN.Time {
+				return fmt.Sprintf("The %v answered the SYN, and the %v goes on repeating it: the SYN-ACK does not reach it. A firewall or "+
+					"an asymmetric route drops it on the way back.", s.role, s.role.Peer())
+			}
+			return fmt.Sprintf("The %v answered the SYN, and the %v has been silent since. It went away, the SYN-ACK is dropped on "+
+				"the way back, or the SYN's source address was forged.", s.role, s.role.Peer())
 		},
 		next: func(s suspect) string {
 			if answered(s) {

@@ -94,6 +94,7 @@ type Direction struct {
 	TSEcr     uint32 // the newest on a segment without SYN
 	SynTSVal  uint32 // the newest on a SYN
 
+	AckStep     uint32 // octets by which Ack last advanced
 	Window      uint16 // the newest, unscaled
 	WindowScale uint8
 	Has         Facts
@@ -250,6 +251,9 @@ func (d *Direction) addACK(s *tcp.Segment, next tcp.Seq, started bool) {
 				d.TSBelow = d.TSVal
 				d.Has |= TSBelow
 			}
+		}
+		if d.Has&ACK != 0 {
+			d.AckStep = uint32(s.Ack.Sub(d.Ack))
 		}
 		d.Ack, d.AckReached, d.TSReached = s.Ack, MarkOf(s), s.Options.TSVal
 	case s.Time < d.AckReached.Time:
@@ -477,6 +481,12 @@ func (d *Direction) HasFIN() bool { return d.Has&FIN != 0 }
 
 // Acks reports whether X has acknowledged everything before seq.
 func (d *Direction) Acks(seq tcp.Seq) bool { return d.Has&ACK != 0 && d.Ack.AtOrAfter(seq) }
+
+// AcksUnseenFIN guesses whether X has acknowledged a FIN of a peer whose segments were not captured: X's acknowledgment
+// advanced after X had sent its own FIN, or last advanced by one octet, as it does for a FIN and hardly ever for data.
+func (d *Direction) AcksUnseenFIN() bool {
+	return d.HasFIN() && d.Ack.After(d.FinAck) || d.AckStep == 1
+}
 
 // Missed returns how many octets X has sent that the capture does not hold, although y, the peer, acknowledged them.
 func (d *Direction) Missed(y *Direction) uint64 {

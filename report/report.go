@@ -73,11 +73,15 @@ func EndedCleanly(c *tracker.Connection) bool { return c.EndedBy == tracker.Ende
 // tally counts connections and their ends.
 type tally struct {
 	connections uint64
+	oneSided    uint64
 	states      [tcp.NumStates][2]uint64 // by role
 }
 
 func (t *tally) add(c *tracker.Connection) {
 	t.connections++
+	if c.Visibility != tracker.BothSides {
+		t.oneSided++
+	}
 	for role := range c.Ends {
 		t.states[min(int(c.Ends[role].State), tcp.NumStates-1)][role]++
 	}

@@ -51,9 +51,9 @@ func Table(w io.Writer, r Report, opt TableOptions) error {
 	}
 	findings := r.findings()
 
-	p.capture(&r.Capture)
+	p.capture(&r.Capture, &counts)
 	if r.Capture.Segments > 0 || counts.connections > 0 {
-		p.findings(&r.Capture, findings)
+		p.findings(&r.Capture, findings, &counts)
 		p.connections(&listed, findings, &counts)
 		p.states(&counts)
 	}
@@ -92,7 +92,7 @@ func (p *printer) heading(text string) {
 	p.out.WriteString("\n" + p.styled(bold, wrap("", "", text, p.width)) + "\n")
 }
 
-func (p *printer) capture(c *Capture) {
+func (p *printer) capture(c *Capture, counts *tally) {
 	names := make([]string, len(c.Sources))
 	for i := range c.Sources {
 		names[i] = c.Sources[i].Name
@@ -114,14 +114,22 @@ func (p *printer) capture(c *Capture) {
 	}
 	if c.Segments > 0 {
 		head += ", " + count(c.Segments, "TCP segment")
-		if c.missed() {
+		switch {
+		case c.missed():
 			head += ", incomplete"
-		} else {
+		case counts.oneSided > 0:
+			head += ", partly one-sided"
+		default:
 			head += ", nothing missed"
 		}
 	}
 	p.paragraph("", "  ", head)
-	for _, note := range c.notes() {
+	notes := c.notes()
+	if counts.oneSided > 0 {
+		notes = append(notes, fmt.Sprintf("Captured in one direction only: %s. What the other end did is a guess, and findings are "+
+			"withheld: capture on a host or a link that both directions pass.", count(counts.oneSided, "connection")))
+	}
+	for _, note := range notes {
 		p.paragraph("  ", "    ", note)
 	}
 }
@@ -239,10 +247,13 @@ func groups(findings []diagnosis.Finding) []*group {
 
 func (g *group) size() int { return max(g.findings, len(g.connections)) }
 
-func (p *printer) findings(c *Capture, findings []diagnosis.Finding) {
+func (p *printer) findings(c *Capture, findings []diagnosis.Finding, counts *tally) {
 	if len(findings) == 0 {
 		p.heading("No findings")
 		text := "No connection hangs in CLOSE_WAIT or in a half-open handshake for longer than the thresholds."
+		if counts.oneSided > 0 {
+			text += " Those captured in one direction only were not judged."
+		}
 		if c.missed() {
 			text += " The capture is incomplete, so this proves less than it could."
 		}

@@ -26,6 +26,7 @@ const (
 	becauseListener
 	becauseMidstream
 	becauseUnseen
+	becauseOneSided
 	becauseSYN
 	becauseSYNACK
 	becauseSYNACKAgain
@@ -59,6 +60,7 @@ var sentences = [...]string{
 	becauseListener:    "it answered other connections to this port, and has not answered this SYN",
 	becauseMidstream:   "the connection was open when it was first seen, in packet %d",
 	becauseUnseen:      "not captured; inferred from what the peer sent up to packet %d",
+	becauseOneSided:    "inferred from what it sent up to packet %d; the peer was not captured",
 	becauseSYN:         "its SYN in packet %d has not been answered by a SYN-ACK that it acknowledged",
 	becauseSYNACK:      "its SYN in packet %d has not been acknowledged",
 	becauseSYNACKAgain: "it repeated its SYN, first sent in packet %d, after the ACK had passed: the ACK has not taken effect",
@@ -232,9 +234,14 @@ func (t *Table) explain(c *conn, dir int, m moment, f facts) conclusion {
 	case tcp.Closed:
 		rests(becauseLastAcked, y.AckReached)
 	}
-	if x.Packets == 0 && v.state != tcp.Unknown {
+	switch {
+	case v.state == tcp.Unknown:
+	case x.Packets == 0:
 		rests(becauseUnseen, y.Last)
-		v.since, v.atLeast = c.start.Time, true
+		v.atLeast = true
+	case y.Packets == 0 && v.state != tcp.SynSent:
+		rests(becauseOneSided, x.Last)
+		v.atLeast = true
 	}
 	if !v.why.seen() {
 		v.why = why{becauseMidstream, c.start.Packet()}
@@ -340,7 +347,8 @@ func endedBy(x, y *reassembly.Direction, ends [2]conclusion) EndedBy {
 		}
 	}
 	switch {
-	case x.HasFIN() && y.HasFIN() && x.Acks(y.Fin+1) && y.Acks(x.Fin+1):
+	case x.HasFIN() && y.HasFIN() && x.Acks(y.Fin+1) && y.Acks(x.Fin+1),
+		x.HasFIN() && y.Packets == 0 && x.AcksUnseenFIN(), y.HasFIN() && x.Packets == 0 && y.AcksUnseenFIN():
 		return EndedByFIN
 	case ends[0].reset || ends[1].reset:
 		return EndedByRST

@@ -121,8 +121,11 @@ func (m moment) collect() (f, doubts facts) {
 		doubts |= finSent
 	}
 
-	if y.HasFIN() {
-		f.set(ackedFIN, x.Acks(y.Fin+1) || x.Packets == 0 && y.FINs == 1) // not captured: not repeated is received
+	switch {
+	case x.Packets == 0 || y.Packets == 0:
+		f |= m.oneSided()
+	case y.HasFIN():
+		f.set(ackedFIN, x.Acks(y.Fin+1))
 		if !f.has(ackedFIN) {
 			doubts |= ackedFIN
 		}
@@ -136,6 +139,20 @@ func (m moment) collect() (f, doubts facts) {
 		}
 	}
 	return f, doubts
+}
+
+// oneSided guesses the FINs of a connection of which only one end was captured. A FIN that is not repeated has arrived.
+func (m moment) oneSided() (f facts) {
+	x, y := m.x, m.y
+	if y.Packets == 0 {
+		f.set(ackedFIN, x.AcksUnseenFIN())
+		f.set(ackedFINFirst, x.AcksUnseenFIN() && x.Ack == x.FinAck)
+		return f
+	}
+	f.set(finSent|finAcked, y.AcksUnseenFIN())
+	f.set(ackedFIN, y.HasFIN() && y.FINs == 1)
+	f.set(ackedFINFirst, y.HasFIN() && y.Ack.After(y.FinAck))
+	return f
 }
 
 func (m moment) ackedSYN() bool {

@@ -183,13 +183,29 @@ func TestMidstreamIsAssumed(t *testing.T) {
 	`)
 }
 
-func TestOneSidedCaptureIsAssumed(t *testing.T) {
+func TestOneSidedCaptureOfAClientThatClosesFirst(t *testing.T) {
 	play(t, `
 	0.000  client  SYN      seq=100
 	0.011  client  ACK      seq=101 ack=301
 	= ESTABLISHED? ESTABLISHED??
-	1.000  client  FIN,ACK  seq=101 ack=301
+	0.500  client  ACK      seq=101 ack=401
+	1.000  client  FIN,ACK  seq=101 ack=401
 	= FIN_WAIT_2? CLOSE_WAIT??
+	1.100  client  ACK      seq=102 ack=402
+	= TIME_WAIT? CLOSED??
+	`)
+}
+
+func TestOneSidedCaptureOfAServerThatAnswersTheFIN(t *testing.T) {
+	play(t, `
+	0.010  server  SYN,ACK  seq=300 ack=101
+	= ESTABLISHED?? SYN_RCVD?
+	0.020  server  ACK      seq=301 ack=151 len=10
+	= ESTABLISHED?? ESTABLISHED?
+	1.000  server  ACK      seq=311 ack=152
+	= FIN_WAIT_2?? CLOSE_WAIT?
+	1.100  server  FIN,ACK  seq=311 ack=152
+	= TIME_WAIT?? CLOSED?
 	`)
 }
 
