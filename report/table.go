@@ -261,8 +261,8 @@ func (p *printer) findings(c *Capture, findings []diagnosis.Finding, counts *tal
 		return
 	}
 	var parts []string
-	counts := severities(findings)
-	for severity, n := range slices.Backward(counts[:]) {
+	bySeverity := severities(findings)
+	for severity, n := range slices.Backward(bySeverity[:]) {
 		word := diagnosis.Severity(severity).String()
 		switch {
 		case n == 0:
