@@ -129,7 +129,7 @@ func (t *Table) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
 		if left.proven {
 			why.reason = becauseNewSYN
 		}
-		return conclusion{state: tcp.Closed, since: left.at.Time, why: why}, left.proven
+		return conclusion{state: tcp.Closed, since: left.at.Time, why: why}, left.proven && left.repeated // or somebody forged it
 	}
 	if r, ended := m.endedBySelf(); ended {
 		v := conclusion{state: tcp.Closed, since: r.Time, why: why{becauseOwnRST, r.Packet()}, reset: true}

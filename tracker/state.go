@@ -176,6 +176,9 @@ func (m moment) synAcked() (is, sure bool) {
 	case !x.HasSYN():
 		return true, x.Has&reassembly.Plain != 0
 	case !y.Acks(x.ISS + 1):
+		if x.Has&reassembly.BareSYN != 0 && x.Has&reassembly.SYNACK != 0 {
+			return false, m.keepsRepeating(x.SYNs-1, x.SynLast) // the SYN-ACK of a simultaneous open repeats no SYN-ACK
+		}
 		return false, m.keepsRepeating(x.SYNs, x.SynLast)
 	case m.provesSYN():
 		return true, true

@@ -21,7 +21,8 @@ import (
 //
 //	= ESTABLISHED! CLOSE_WAIT?
 //
-// the states of client and server of the newest connection: ! is confirmed, ? presumed, ?? assumed.
+// the states of client and server of the newest connection (of connection N with "=N"): ! is confirmed, ? presumed, ??
+// assumed.
 type trace struct {
 	t      *testing.T
 	table  *tracker.Table
@@ -55,8 +56,9 @@ func playWith(t *testing.T, cfg tracker.Config, script string) *trace {
 
 func (tr *trace) line(n int, fields []string) {
 	tr.t.Helper()
-	if fields[0] == "=" {
-		tr.expect(n, fields[1], fields[2])
+	if id, ok := strings.CutPrefix(fields[0], "="); ok {
+		connection, _ := strconv.ParseUint(id, 10, 64)
+		tr.expect(n, connection, fields[1], fields[2])
 		return
 	}
 	at, err := strconv.ParseFloat(fields[0], 64)
@@ -66,7 +68,7 @@ func (tr *trace) line(n int, fields []string) {
 	time := epoch + int64(at*1e9)
 	if fields[1] == "=" {
 		tr.now = time
-		tr.expect(n, fields[2], fields[3])
+		tr.expect(n, 0, fields[2], fields[3])
 		return
 	}
 	tr.packet++
@@ -122,11 +124,13 @@ func numbers(value string) (a, b uint32) {
 	return uint32(x), uint32(y)
 }
 
-func (tr *trace) expect(n int, client, server string) {
+func (tr *trace) expect(n int, id uint64, client, server string) {
 	tr.t.Helper()
 	var got string
 	for c := range tr.table.Connections(tr.now) {
-		got = stateText(&c.Ends[tracker.Client]) + " " + stateText(&c.Ends[tracker.Server])
+		if id == 0 || c.ID == id {
+			got = stateText(&c.Ends[tracker.Client]) + " " + stateText(&c.Ends[tracker.Server])
+		}
 	}
 	if diff := cmp.Diff(client+" "+server, got); diff != "" {
 		tr.t.Errorf("line %d (-want +got):\n%s", n, diff)
