@@ -51,6 +51,9 @@ func (j *job) run(ctx context.Context) error {
 	} else {
 		readErr = j.read(source)
 	}
+	if readErr != nil && source.Stats().Packets == 0 {
+		return readErr // a report on nothing would look like one without findings
+	}
 	worst, err := j.report(source)
 	if err := errors.Join(readErr, err); err != nil {
 		return err
@@ -190,6 +193,7 @@ func (j *job) report(source capture.Source) (worst int, err error) {
 	case "json":
 		err = report.JSON(w, r)
 	case "csv":
+		j.warn(stats)
 		err = report.CSV(w, r)
 	default:
 		width, terminal := terminalWidth(j.stdout)
@@ -198,6 +202,15 @@ func (j *job) report(source capture.Source) (worst int, err error) {
 		})
 	}
 	return worst, errors.Join(err, w.Flush())
+}
+
+// warn names on stderr the sources that are cut off, for which the table of connections has no place.
+func (j *job) warn(stats capture.Stats) {
+	for _, s := range stats.Sources {
+		if s.Truncated {
+			fmt.Fprintf(j.stderr, "tcpleak: %s is cut off: %s\n", clean(s.Name), clean(s.Truncation))
+		}
+	}
 }
 
 // terminalWidth returns the columns of the terminal that w is; 0 and false if it is none.

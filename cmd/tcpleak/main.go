@@ -54,12 +54,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // oneLine keeps a message, which may quote a file's name or its content, on one line and harmless to a terminal.
 func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
+	return clean(strings.Map(func(r rune) rune {
 		if r == '\n' || r == '\t' {
 			return ' '
 		}
 		return r
-	}, clean(strings.TrimSpace(s)))
+	}, strings.TrimSpace(s)))
 }
 
 // open starts reading what o asks for.
