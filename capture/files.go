@@ -76,6 +76,9 @@ func OpenFiles(names []string, cfg Config) (Source, error) {
 func expand(names []string) ([]string, error) {
 	var all []string
 	for _, name := range names {
+		if name == "" {
+			return nil, errors.New("the name of a capture file is empty: name one, or - for standard input")
+		}
 		_, err := os.Lstat(name)
 		if name == "-" || err == nil || !strings.ContainsAny(name, "*?[") {
 			all = append(all, name)
@@ -157,6 +160,13 @@ func (s *fileSource) inspect(name string, only bool) (*file, error) {
 		return nil, fmt.Errorf("%s: is a directory: name the files in it, as '%s'", name, filepath.Join(name, "*"))
 	}
 	f.size = info.Size()
+	if f.size == 0 && !only && info.Mode().IsRegular() {
+		// The newest of a rotated set is empty until tcpdump flushes it: no reason to refuse the others.
+		f.over, f.first = true, math.MaxInt64
+		source := &s.stats.Sources[f.index]
+		source.Truncated, source.Truncation = true, "it is empty"
+		return f, nil
+	}
 	if !info.Mode().IsRegular() {
 		f.size = -1
 		if only {
@@ -201,7 +211,7 @@ func (s *fileSource) open(f *file, progress *atomic.Int64) error {
 	}
 	if err := s.start(f, &counter{r, progress}); err != nil {
 		f.close()
-		return fmt.Errorf("%s: %w", f.name, err)
+		return fmt.Errorf("%s: %w", displayName(f.name), err)
 	}
 	if err := f.packets.next(&f.head); err != nil {
 		return s.finish(f, err)
@@ -361,19 +371,27 @@ func (s *fileSource) activate() error {
 // finish closes f, from which no packet came: at its end that is no error.
 func (s *fileSource) finish(f *file, err error) error {
 	f.close()
-	var cut *truncation
-	if err != io.EOF && !errors.As(err, &cut) {
-		return fmt.Errorf("%s: %w", f.name, err)
-	}
 	f.over = true
 	s.mu.Lock()
 	source := &s.stats.Sources[f.index]
 	source.Packets = f.count
-	if cut != nil {
-		source.Truncated, source.Truncation = true, cut.Error()
+	if err != io.EOF {
+		source.Truncated, source.Truncation = true, err.Error()
 	}
 	s.mu.Unlock()
+	var cut *truncation
+	if err != io.EOF && !errors.As(err, &cut) {
+		return fmt.Errorf("%s: %w", displayName(f.name), err)
+	}
 	return nil
+}
+
+// displayName is what messages call a file.
+func displayName(name string) string {
+	if name == "-" {
+		return "standard input"
+	}
+	return name
 }
 
 // settle restores the heap after its first file has advanced.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -32,6 +33,11 @@ const (
 func OpenLive(interfaces []string, cfg Config) (Source, error) {
 	if len(interfaces) == 0 {
 		return nil, fmt.Errorf("no interface given: name one of %s", interfaceNames())
+	}
+	for i, name := range interfaces {
+		if name == "" || slices.Contains(interfaces[:i], name) {
+			return nil, fmt.Errorf("interface %q is given twice or has no name: name each of them once, of %s", name, interfaceNames())
+		}
 	}
 	if err := CheckFilter(cfg.Filter); err != nil {
 		return nil, err

@@ -136,8 +136,8 @@ func (r *pcapReader) next(p *packet) error {
 		kept, wire = binary.LittleEndian.Uint32(b[8:]), binary.LittleEndian.Uint32(b[12:])
 	}
 	if kept > r.limit {
-		return fmt.Errorf("packet %d at offset %d claims %d captured octets, above the snap length and 256 KiB: the file is "+
-			"damaged there; keep what is before it with editcap -r IN OUT 1-%d", r.packets+1, r.at(), kept, max(r.packets, 1))
+		return fmt.Errorf("packet %d at offset %d claims %d captured octets, above the snap length and 256 KiB: %s",
+			r.packets+1, r.at(), kept, damaged(r.packets))
 	}
 	whole := pcapPacketHeaderLen + min(int(kept), maxPacket)
 	if len(b) < whole {
@@ -173,4 +173,12 @@ func wireLength(wire, fcs uint32) int {
 		wire -= fcs
 	}
 	return int(min(wire, math.MaxInt32))
+}
+
+// damaged says what to do with a file after whose first packets nothing makes sense.
+func damaged(packets uint64) string {
+	if packets == 0 {
+		return "the file is damaged there; capture again"
+	}
+	return fmt.Sprintf("the file is damaged there; keep what is before it with editcap -r IN OUT 1-%d", packets)
 }

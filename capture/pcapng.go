@@ -64,8 +64,7 @@ func (r *pcapngReader) u32(b []byte) uint32 {
 }
 
 func (r *pcapngReader) broken(format string, args ...any) error {
-	return fmt.Errorf("the block at offset %d %s: the file is damaged there; keep what is before it with editcap -r IN OUT 1-%d",
-		r.at(), fmt.Sprintf(format, args...), max(r.packets, 1))
+	return fmt.Errorf("the block at offset %d %s: %s", r.at(), fmt.Sprintf(format, args...), damaged(r.packets))
 }
 
 func (r *pcapngReader) next(p *packet) error {

@@ -98,7 +98,7 @@ func TestPcapngContradictionsAreErrors(t *testing.T) {
 		le.PutUint32(b[at:], v)
 		return join(head, b)
 	}
-	advice := ": the file is damaged there; keep what is before it with editcap -r IN OUT 1-1"
+	advice := ": the file is damaged there; capture again"
 	for want, b := range map[string][]byte{
 		"claims an impossible length of 7":                       change(4, 7),
 		"claims an impossible length of 8":                       change(4, 8),

@@ -55,7 +55,7 @@ type SourceStats struct {
 	LinkTypes   []string // libpcap's names without LINKTYPE_: "ETHERNET", in order of appearance
 	Packets     uint64
 	Truncated   bool
-	Truncation  string // where and in what the file ends, in words; "" if it is whole
+	Truncation  string // where and in what the file ends, or what is wrong there, in words; "" if it is whole
 }
 
 // Stats says what a Source has read. Packets is always Segments plus Skipped.Total.

@@ -70,13 +70,14 @@ func (r *Rules) Diagnose(c *tracker.Connection, now int64) (Finding, bool) {
 	if s.x.SinceAtLeast {
 		words = "at least " + words
 	}
+	next, command := rule.next(s)
 	return Finding{
 		Kind: rule.kind, Severity: rule.severity, Certainty: s.x.Certainty,
 		Connections: []uint64{c.ID}, Ref: c.Ref,
 		Culprit: Culprit{Role: culprit, Addr: at.Addr, Port: at.Port},
 		Service: c.Ends[tracker.Server].Port,
 		Since:   since, For: age, ForAtLeast: s.x.SinceAtLeast,
-		Summary: rule.summary(s, words), Cause: rule.cause(s), Next: rule.next(s),
+		Summary: rule.summary(s, words), Cause: rule.cause(s), Next: next, Command: command,
 		Evidence: rule.evidence(s),
 	}, true
 }

@@ -92,7 +92,8 @@ func TestCloseWaitIsStuckAfterAMinute(t *testing.T) {
 		Culprit: diagnosis.Culprit{Role: tracker.Server, Addr: serverAddr, Port: 80},
 		Since:   seconds(1.01), For: 60 * time.Second,
 		Summary: "The server 10.0.0.2:80 has not closed its end, 1m00s after the client 10.0.0.1:40000 closed.",
-		Next:    "On 10.0.0.2, name the process: ss -tnp state close-wait '( sport = :80 )'",
+		Next:    "On 10.0.0.2, name the process",
+		Command: "ss -tnp state close-wait '( sport = :80 )'",
 		Evidence: []diagnosis.Evidence{
 			{Mark: tracker.Mark{Time: seconds(1), Packet: 4, Flags: tcp.FIN | tcp.ACK}, From: tracker.Client, Meaning: "closes its end"},
 			{Mark: tracker.Mark{Time: seconds(1.01), Packet: 5, Flags: tcp.ACK}, From: tracker.Server, Meaning: "acknowledges the FIN; its own never follows"},
@@ -109,7 +110,7 @@ func TestCloseWaitAtTheClientBlamesTheClient(t *testing.T) {
 	c.server(1, tcp.FIN|tcp.ACK, 301, 101)
 	c.client(1.01, tcp.ACK, 101, 302)
 	f := c.findings(t, 100)
-	if len(f) != 1 || f[0].Culprit.Role != tracker.Client || f[0].Next != "On 10.0.0.1, name the process: ss -tnp state close-wait 'dst 10.0.0.2:80'" {
+	if len(f) != 1 || f[0].Culprit.Role != tracker.Client || f[0].Command != "ss -tnp state close-wait 'dst 10.0.0.2:80'" {
 		t.Errorf("%+v", f)
 	}
 }
@@ -153,7 +154,7 @@ func TestAHandshakeACKWithoutEffectBlamesTheServer(t *testing.T) {
 		c.client(at+0.01, tcp.ACK, 101, 301)
 	}
 	f := c.findings(t, 16)
-	if len(f) != 1 || f[0].Culprit.Role != tracker.Server || !strings.Contains(f[0].Next, "ss -ltn") || len(f[0].Evidence) != 3 {
+	if len(f) != 1 || f[0].Culprit.Role != tracker.Server || !strings.Contains(f[0].Command, "ss -ltn") || len(f[0].Evidence) != 3 {
 		t.Errorf("%+v", f)
 	}
 }

@@ -53,6 +53,15 @@ type Finding struct {
 	ForAtLeast  bool   // For is a lower bound
 	Summary     string // what is wrong at which end, one line
 	Cause       string // in words for an engineer who does not remember RFC 9293
-	Next        string // a command to run, and on which host
+	Next        string // what to do next, on which host: a clause that Command completes
+	Command     string // for a shell
 	Evidence    []Evidence
+}
+
+// NextStep is Next and Command in one sentence.
+func (f *Finding) NextStep() string {
+	if f.Command == "" {
+		return f.Next
+	}
+	return f.Next + ": " + f.Command
 }

@@ -31,7 +31,7 @@ type rule struct {
 	culprit   func(s suspect) tracker.Role
 	summary   func(s suspect, age string) string
 	cause     func(s suspect) string
-	next      func(s suspect) string
+	next      func(s suspect) (advice, command string)
 	evidence  func(s suspect) []Evidence
 }
 
@@ -50,8 +50,8 @@ var rules = []rule{
 				"pool that does not notice that the other end has gone. The socket and its descriptor stay until the process "+
 				"closes them or ends.", s.role.Peer(), s.role)
 		},
-		next: func(s suspect) string {
-			return fmt.Sprintf("On %s, name the process: %s", s.x.Addr, ssCommand("state close-wait", s))
+		next: func(s suspect) (advice, command string) {
+			return fmt.Sprintf("On %s, name the process", s.x.Addr), ssCommand("state close-wait", s)
 		},
 		evidence: func(s suspect) []Evidence {
 			return marks(
@@ -90,13 +90,13 @@ var rules = []rule{
 			return fmt.Sprintf("The %v answered the SYN, and the %v has been silent since. It went away, the SYN-ACK is dropped on "+
 				"the way back, or the SYN's source address was forged.", s.role, s.role.Peer())
 		},
-		next: func(s suspect) string {
+		next: func(s suspect) (advice, command string) {
 			if answered(s) {
-				return fmt.Sprintf("On %s, compare Recv-Q with Send-Q, and look for overflows: ss -ltn '( sport = :%d )'; nstat -az TcpExtListenOverflows",
-					s.x.Addr, s.x.Port)
+				return fmt.Sprintf("On %s, compare Recv-Q with Send-Q (the backlog), and look for overflows", s.x.Addr),
+					fmt.Sprintf("ss -ltn '( sport = :%d )'; nstat -az TcpExtListenOverflows", s.x.Port)
 			}
-			return fmt.Sprintf("On %s, see whether the SYN-ACK arrives: tcpdump -ni any 'tcp and host %s and port %d'",
-				s.peer.Addr, s.x.Addr, s.x.Port)
+			return fmt.Sprintf("On %s, see whether the SYN-ACK arrives", s.peer.Addr),
+				fmt.Sprintf("tcpdump -ni any 'tcp and host %s and port %d'", s.x.Addr, s.x.Port)
 		},
 		evidence: func(s suspect) []Evidence {
 			return marks(

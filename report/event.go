@@ -30,7 +30,7 @@ func EventText(w io.Writer, e *diagnosis.Event, location *time.Location) error {
 	} else {
 		line += ": " + f.Summary
 		if f.Next != "" {
-			line += " Next: " + f.Next
+			line += " Next: " + f.NextStep()
 		}
 	}
 	_, err := io.WriteString(w, Clean(line)+"\n")

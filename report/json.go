@@ -290,7 +290,7 @@ func (l *jsonLine) finding(f *diagnosis.Finding) {
 	l.flag("for_at_least", f.ForAtLeast)
 	l.string("summary", f.Summary)
 	l.text("cause", f.Cause)
-	l.text("next", f.Next)
+	l.text("next", f.NextStep())
 	l.begin("evidence", '[')
 	for i := range f.Evidence {
 		e := &f.Evidence[i]

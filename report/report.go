@@ -36,6 +36,7 @@ type Capture struct {
 	MissedBytes                     uint64 // octets that were acknowledged and that the capture does not hold
 	Evicted                         uint64 // connections forgotten to stay within the limit of memory
 	Live                            bool
+	Later                           []string // summaries of findings that rest on the silence after Last; tables show them
 }
 
 // Row is one connection with the numbers of its findings. It is valid only until the iteration goes on.

@@ -84,7 +84,7 @@ func TestHostileTextCannotReachTheTerminal(t *testing.T) {
 	findings := r.Findings()
 	for i := range findings {
 		f := &findings[i]
-		f.Kind, f.Summary, f.Cause, f.Next = hostile, hostile, hostile, hostile
+		f.Kind, f.Summary, f.Cause, f.Next, f.Command = hostile, hostile, hostile, hostile, hostile
 		for j := range f.Evidence {
 			f.Evidence[j].Meaning = hostile
 		}
@@ -195,7 +195,7 @@ func TestEvents(t *testing.T) {
 		{
 			&diagnosis.Event{Time: after(0), Raised: true, Finding: f},
 			"03:04:05 warning stuck_close_wait raised: server 10.77.0.2:80 (connection 12): " +
-				f.Summary + " Next: " + f.Next + "\n",
+				f.Summary + " Next: " + f.NextStep() + "\n",
 		},
 		{
 			&diagnosis.Event{Time: after(time.Minute), Finding: f},

@@ -258,6 +258,7 @@ func (p *printer) findings(c *Capture, findings []diagnosis.Finding, counts *tal
 			text += " The capture is incomplete, so this proves less than it could."
 		}
 		p.paragraph("  ", "  ", text)
+		p.later(c)
 		return
 	}
 	var parts []string
@@ -284,6 +285,14 @@ func (p *printer) findings(c *Capture, findings []diagnosis.Finding, counts *tal
 			p.out.WriteByte('\n')
 		}
 		p.group(g)
+	}
+	p.later(c)
+}
+
+// later names the findings that a live capture raised after its last packet.
+func (p *printer) later(c *Capture) {
+	for _, summary := range c.Later {
+		p.paragraph("  ", "    ", "Clear only from the silence after the last packet, at which this report judges: "+summary)
 	}
 }
 
@@ -319,7 +328,15 @@ func (p *printer) group(g *group) {
 		p.paragraph("  Why:   ", indent, f.Cause)
 	}
 	if f.Next != "" {
-		p.paragraph("  Next:  ", indent, f.Next)
+		next := f.Next
+		if f.Command != "" {
+			next += ":"
+		}
+		p.paragraph("  Next:  ", indent, next)
+		if f.Command != "" {
+			// In one line, whatever the width: a command is there to be copied.
+			p.out.WriteString(indent + Clean(f.Command) + "\n")
+		}
 	}
 	if f.Certainty != tracker.Confirmed {
 		p.paragraph("  Sure?  ", indent, f.Certainty.String()+": "+certaintyWords(f.Certainty))

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
+	"github.com/spf13/pflag"
 
 	"tcpleak/capture"
 	"tcpleak/diagnosis"
@@ -37,16 +38,19 @@ type options struct {
 
 const maxBufferMiB = 2047 // libpcap takes octets in 31 bits
 
-const longHelp = `tcpleak reads packets from capture files or a network interface, works out the TCP state of both ends of every
-connection, and says which fail to open or never close, which end is at fault, why, and what to look at next.
+const longHelp = `tcpleak reads packets from capture files or a network interface, works out
+the TCP state of both ends of every connection, and says which fail to open or
+never close, which end is at fault, why, and what to look at next.
 
-FILTER is a tcpdump expression. Files may be pcap or pcapng, plain or compressed with gzip or zstd; "-" is standard input.
+FILTER is a tcpdump expression. Files may be pcap or pcapng, plain or compressed
+with gzip or zstd; "-" is standard input.
 
-In the table, a state followed by "?" is presumed: it rests on a segment that was on its way, or on a capture with gaps.
-"??" is assumed: the start of the connection, or this end of it, was not captured. Without a mark it is confirmed.
+In the table, a state followed by "?" is presumed: it rests on a segment that
+was on its way, or on a capture with gaps. "??" is assumed: the start of the
+connection, or this end of it, was not captured. Without a mark, it is confirmed.
 
-Exit status: 0 when the capture was read; 1 with --fail-on when there is such a finding; 2 for wrong usage or an input that
-could not be read.`
+Exit status: 0 when the capture was read; 1 with --fail-on when there is such a
+finding; 2 for wrong usage or an input that could not be read.`
 
 const examples = `  tcpleak -r dump.pcap
   tcpleak -r 'dump*.pcap.gz' --format json port 8080
@@ -99,8 +103,19 @@ func newCommand(stdout, stderr io.Writer) *cobra.Command {
 		// The error is for a flag that does not exist.
 		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	}
+	cobra.AddTemplateFunc("wrapped", func(flags *pflag.FlagSet) string { return flags.FlagUsagesWrapped(helpWidth(stdout)) })
+	cmd.SetUsageTemplate(strings.NewReplacer(".LocalFlags.FlagUsages", "wrapped .LocalFlags", ".InheritedFlags.FlagUsages", "wrapped .InheritedFlags").
+		Replace(cmd.UsageTemplate()))
 	cmd.AddCommand(manCommand())
 	return cmd
+}
+
+// helpWidth is the width of the help: the terminal's, within reason.
+func helpWidth(w io.Writer) int {
+	if width, terminal := terminalWidth(w); terminal && width > 0 {
+		return min(max(width, 60), 120)
+	}
+	return report.DefaultWidth
 }
 
 func thresholdDefaults() string {
@@ -165,12 +180,15 @@ func (o *options) job(cmd *cobra.Command, args []string) (*job, error) {
 	if j.rules, err = diagnosis.NewRules(thresholds...); err != nil {
 		return nil, fmt.Errorf("--threshold: %w", err)
 	}
-	for flag, wrong := range map[string]bool{
-		"--time-wait": o.timeWait <= 0, "--max-connections": o.maxConnections <= 0,
-		"--snapshot-length": o.snapLen <= 0, "--buffer-size": o.bufferMiB <= 0,
+	for _, positive := range []struct {
+		flag  string
+		value int64
+	}{
+		{"--time-wait", int64(o.timeWait)}, {"--max-connections", int64(o.maxConnections)},
+		{"--snapshot-length", int64(o.snapLen)}, {"--buffer-size", int64(o.bufferMiB)},
 	} {
-		if wrong {
-			return nil, fmt.Errorf("%s must be more than 0", flag)
+		if positive.value <= 0 {
+			return nil, fmt.Errorf("%s must be more than 0", positive.flag)
 		}
 	}
 	if o.bufferMiB > maxBufferMiB {

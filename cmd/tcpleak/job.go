@@ -34,6 +34,7 @@ type job struct {
 	format         string
 	all            bool
 	failOn         *diagnosis.Severity
+	later          []string // see bid
 }
 
 func (j *job) run(ctx context.Context) error {
@@ -128,17 +129,23 @@ func (j *job) greet(source capture.Source) {
 	fmt.Fprintf(j.stderr, "tcpleak: capturing on %s; a line for each finding, the report at Ctrl-C\n", strings.Join(names, ", "))
 }
 
-// bid names on stderr the findings that only the silence after the last packet bears out: the report, which -r would give
-// for the same packets, judges at the last packet.
+// bid collects the findings that only the silence after the last packet bears out: the report, which -r would give for the
+// same packets, judges at the last packet.
 func (j *job) bid(source capture.Source, monitor *diagnosis.Monitor) {
 	var c tracker.Connection
 	for _, f := range monitor.Standing() {
 		at := source.Last()
 		if j.table.Get(f.Ref, at, &c) {
 			if _, stands := j.rules.Diagnose(&c, at); !stands {
-				fmt.Fprintf(j.stderr, "tcpleak: not in the report, as it became clear only after the last packet: %s\n", clean(f.Summary))
+				j.later = append(j.later, f.Summary)
 			}
 		}
+	}
+	if j.format == "table" {
+		return
+	}
+	for _, summary := range j.later {
+		fmt.Fprintf(j.stderr, "tcpleak: not in the report, as it became clear only after the last packet: %s\n", clean(summary))
 	}
 }
 
@@ -232,7 +239,7 @@ func (j *job) captureRecord(stats capture.Stats) report.Capture {
 		Filter: stats.Filter, First: stats.First, Last: stats.Last,
 		Packets: stats.Packets, Segments: table.Segments, Duplicates: table.Duplicates,
 		DroppedKernel: stats.DroppedKernel, DroppedInterface: stats.DroppedInterface,
-		MissedBytes: j.table.MissedBytes(), Evicted: table.Evicted, Live: j.live,
+		MissedBytes: j.table.MissedBytes(), Evicted: table.Evicted, Live: j.live, Later: j.later,
 	}
 	for _, s := range stats.Sources {
 		c.Sources = append(c.Sources, report.Source{

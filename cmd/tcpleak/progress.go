@@ -65,6 +65,7 @@ func progressLine(read, total int64, elapsed time.Duration) string {
 	if total <= 0 {
 		return fmt.Sprintf("%.0f MB, %.0f MB/s", float64(read)/mb, rate/mb)
 	}
+	total = max(total, read) // the file may grow while it is read
 	left := time.Duration(float64(max(total-read, 0)) / max(rate, 1) * float64(time.Second)).Round(time.Second)
 	return fmt.Sprintf("%.0f of %.0f MB (%d %%), %.0f MB/s, %s left",
 		float64(read)/mb, float64(total)/mb, read*100/total, rate/mb, left)

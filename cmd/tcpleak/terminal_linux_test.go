@@ -83,7 +83,8 @@ func TestFitsTerminal(t *testing.T) {
 		shown := onTerminal(t, columns, "-r", "../../testdata/demo.pcap", "--all")
 		for line := range strings.Lines(shown) {
 			line = colour.ReplaceAllString(strings.TrimSuffix(line, "\n"), "")
-			if n := utf8.RuneCountInString(line); n > int(columns) {
+			command := strings.HasPrefix(line, "         tcpdump ") // to be copied, so never broken
+			if n := utf8.RuneCountInString(line); n > int(columns) && !command {
 				t.Errorf("%d of %d columns: %s", n, columns, line)
 			}
 		}
