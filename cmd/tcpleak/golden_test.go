@@ -167,3 +167,23 @@ func checkValue(key string, value json.RawMessage) error {
 	}
 	return nil
 }
+
+func TestREADMEShowsWhatTheDemoPrints(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stdout, stderr bytes.Buffer
+	if status := run(t.Context(), []string{"-r", "../../testdata/demo.pcap"}, &stdout, &stderr); status != statusOK {
+		t.Fatalf("status %d: %s", status, &stderr)
+	}
+	_, session, _ := strings.Cut(string(readme), "```console\n")
+	session, _, _ = strings.Cut(session, "\n…\n```")
+	_, session, _ = strings.Cut(session, "\n") // the command
+	want := strings.ReplaceAll(stdout.String(), "../../testdata/", "testdata/")
+	_, want, _ = strings.Cut(want, "TCP segments") // where the line breaks depends on the file's name
+	_, session, _ = strings.Cut(session, "TCP segments")
+	if want = strings.Join(strings.Fields(want), " "); !strings.HasPrefix(want, strings.Join(strings.Fields(session), " ")) {
+		t.Error("README.md shows something else; make demo prints what it should")
+	}
+}
