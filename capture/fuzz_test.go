@@ -127,9 +127,9 @@ func FuzzDecode(f *testing.F) {
 		}
 		if cut.Options.Has&tcp.HasMalformedOption != 0 {
 			cut.Options, got.Options = tcp.Options{}, tcp.Options{}
-			if cut.Window == tcp.WindowUnknown {
-				got.Window = tcp.WindowUnknown
-			}
+		}
+		if cut.Window == tcp.WindowUnknown {
+			got.Window = tcp.WindowUnknown
 		}
 		if r != decoded || cut != got || cutEncap != encap {
 			t.Fatalf("%v, -whole +cut:\n%s%s", r, cmp.Diff(got, cut), cmp.Diff(encap, cutEncap))

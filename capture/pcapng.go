@@ -191,7 +191,6 @@ func (r *pcapngReader) options(t *pcapngTap, b []byte) {
 
 // packet reads a block of any of the three kinds that hold packets; b is what is at hand of it.
 func (r *pcapngReader) packet(p *packet, b []byte, kind, length uint32) (err error) {
-	r.packets++
 	fields := 28 // octets before the data
 	if kind == blockSimplePacket {
 		fields = 12
@@ -202,7 +201,7 @@ func (r *pcapngReader) packet(p *packet, b []byte, kind, length uint32) (err err
 	}
 	if len(b) < fields {
 		if b, err = r.fill(fields); err != nil {
-			return brokenOff(r.window, len(b), err, "packet %d", r.packets)
+			return brokenOff(r.window, len(b), err, "packet %d", r.packets+1)
 		}
 	}
 	index, kept, wire := uint32(0), uint32(0), r.u32(b[8:])
@@ -233,13 +232,14 @@ func (r *pcapngReader) packet(p *packet, b []byte, kind, length uint32) (err err
 	whole := int(min(length, maxWindow))
 	if len(b) < whole {
 		if b, err = r.fill(whole); err != nil {
-			return brokenOff(r.window, len(b), err, "packet %d", r.packets)
+			return brokenOff(r.window, len(b), err, "packet %d", r.packets+1)
 		}
 	}
 	rest := int64(length) - int64(whole)
 	if rest == 0 && r.u32(b[whole-blockTrailerLen:]) != length {
 		return r.broken("has two different lengths")
 	}
+	r.packets++
 	p.time = r.time
 	p.data = b[fields : fields+min(int(kept), maxPacket)]
 	p.wire = wireLength(wire, on.fcs)
