@@ -48,9 +48,13 @@ func TestRecord(t *testing.T) {
 		case "close-wait-server", "refused", "simultaneous-close", "reset-in-window":
 			t.Run(sc.Name, func(t *testing.T) {
 				t.Parallel()
-				if _, err := Record(context.Background(), t.TempDir(), sc, "server"); err != nil {
-					t.Error(err)
+				var err error
+				for range 3 { // a busy machine does not keep the timing of a scenario every time
+					if _, err = Record(context.Background(), t.TempDir(), sc, "server"); err == nil {
+						return
+					}
 				}
+				t.Error(err)
 			})
 		}
 	}
