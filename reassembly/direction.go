@@ -65,6 +65,7 @@ const (
 	TimestampEcho                   // TSEcr is valid
 	SynTimestamp                    // SynTSVal is valid
 	Sacked                          // SACKed is valid
+	FINQueued                       // octets before the FIN were not acknowledged when it was sent: it may have waited
 	FINBehind                       // the first FIN seen lay behind later segments: perhaps not its first transmission
 	OptionsCut                      // a SYN's options were not all captured
 	HolesLost                       // there were more holes than are kept
@@ -119,7 +120,7 @@ type Direction struct {
 	SentLast   int64 // when anything that occupies sequence space was last sent
 	ProbeLast  int64 // when the last of Probes was sent
 	Gap        int64 // ns between the last retransmission and what was sent before it; 0 without retransmission
-	advanced   int64 // when Next last grew
+	Advanced   int64 // when Next last grew
 
 	ResetFirst, ResetLast Reset
 	holes                 [maxHoles]tcp.SeqRange // sent, by what was sent later, but not seen; in order
@@ -177,7 +178,7 @@ func (d *Direction) Add(s *tcp.Segment, y *Direction) Verdict {
 	v.AcksMissed = s.Flags.Any(tcp.ACK) && y.missedBetween(d, s.Ack)
 	d.addACK(s, next, started)
 	if s.Flags.Any(tcp.FIN) {
-		d.addFIN(s, started && !s.End().After(next))
+		d.addFIN(s, y, started && !s.End().After(next))
 	}
 	d.addTimestamps(s)
 	return v
@@ -223,7 +224,7 @@ func (d *Direction) addSYN(s *tcp.Segment) {
 	}
 }
 
-func (d *Direction) addFIN(s *tcp.Segment, behind bool) {
+func (d *Direction) addFIN(s *tcp.Segment, y *Direction, behind bool) {
 	d.FINs = saturate(d.FINs)
 	switch {
 	case d.Has&FIN == 0:
@@ -231,6 +232,9 @@ func (d *Direction) addFIN(s *tcp.Segment, behind bool) {
 		d.Fin, d.FinAck = s.End()-1, s.Ack
 		if behind {
 			d.Has |= FINBehind
+		}
+		if !y.Acks(s.Seq) {
+			d.Has |= FINQueued
 		}
 	case s.Ack.Before(d.FinAck):
 		d.FinAck = s.Ack
@@ -321,7 +325,7 @@ func (d *Direction) addSequence(s *tcp.Segment, y *Direction) Verdict {
 	if d.Has&Started == 0 {
 		d.Has |= Started
 		d.Low, d.Next = seq, end
-		d.advanced = s.Time
+		d.Advanced = s.Time
 		if !occupies {
 			return Verdict{Class: PureACK}
 		}
@@ -345,7 +349,7 @@ func (d *Direction) addSequence(s *tcp.Segment, y *Direction) Verdict {
 		from := d.Next.Max(seq)
 		fresh = uint32(end.Sub(from))
 		d.Next = end
-		d.advanced = max(d.advanced, s.Time)
+		d.Advanced = max(d.Advanced, s.Time)
 	}
 	filled := d.fill(tcp.SeqRange{Left: seq, Right: end})
 	if seq.Before(d.Low) {
@@ -362,7 +366,7 @@ func (d *Direction) addSequence(s *tcp.Segment, y *Direction) Verdict {
 		v.Class = PureACK
 	case fresh > 0:
 		v.Class = New
-	case filled > 0 && s.Time-d.advanced < reorderWindow:
+	case filled > 0 && s.Time-d.Advanced < reorderWindow:
 		v.Class = OutOfOrder
 		d.OutOfOrder++
 	default:
@@ -542,7 +546,8 @@ func (d *Direction) Doubtful(y *Direction) bool {
 	return d.Has&TimestampSent != 0 && y.Has&TimestampEcho != 0 && newer(y.TSEcr, d.TSVal)
 }
 
-// Outstanding reports whether X has sent something that y has not acknowledged.
+// Outstanding reports whether X has sent something that y has not acknowledged. What y has acknowledged may still be
+// outstanding for X, if the ACK is lost.
 func (d *Direction) Outstanding(y *Direction) bool {
 	return d.Has&Started != 0 && (y.Has&ACK == 0 || d.Next.After(y.Ack))
 }

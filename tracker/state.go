@@ -115,7 +115,7 @@ func (m moment) collect() (f, doubts facts) {
 		if !sure {
 			doubts |= finAcked
 		}
-	} else if f.has(synAcked) && (x.Outstanding(y) || y.Has&reassembly.ACK != 0 && y.Window == 0) {
+	} else if f.has(synAcked) && (x.Outstanding(y) || m.repeatsAcked() || y.Has&reassembly.ACK != 0 && y.Window == 0) {
 		// A FIN waits behind data that the peer's window or the network holds up: the socket is in FIN_WAIT_1 before
 		// the wire shows it.
 		doubts |= finSent
@@ -132,8 +132,8 @@ func (m moment) collect() (f, doubts facts) {
 		if x.HasFIN() {
 			f.set(ackedFINFirst, x.FinAck.After(y.Fin))
 			// Without an ACK of its own before the FIN, a retransmission of the FIN after its first transmission was
-			// missed looks the same as an answer to the peer's FIN.
-			if f.has(ackedFINFirst) && (x.Has&reassembly.FINBehind != 0 || x.AckReached.Packet() == x.FinSent.Packet()) {
+			// missed looks the same as an answer to the peer's FIN. And X may have closed before, if the FIN had to wait.
+			if f.has(ackedFINFirst) && (x.Has&(reassembly.FINBehind|reassembly.FINQueued) != 0 || x.AckReached.Packet() == x.FinSent.Packet()) {
 				doubts |= ackedFINFirst
 			}
 		}
@@ -217,6 +217,11 @@ func (m moment) finAcked() (is, sure bool) {
 		return true, true
 	}
 	return m.delivered(y.AckReached, x.SentLast)
+}
+
+// repeatsAcked reports whether X sent again what Y had acknowledged: the ACK had not arrived.
+func (m moment) repeatsAcked() bool {
+	return m.y.Has&reassembly.ACK != 0 && m.x.SentLast > m.y.AckReached.Time+m.crossing && !m.provesACK()
 }
 
 // provesACK reports whether X showed that it has received Y's highest acknowledgment: it acknowledged, or echoed the
@@ -319,11 +324,13 @@ func (m moment) accepts(r reassembly.Reset) bool {
 	if !m.ackedSYN() {
 		return r.Flags().Any(tcp.ACK) && x.HasSYN() && r.Ack.After(x.ISS) && !r.Ack.After(x.SynEnd)
 	}
-	if y.Has&reassembly.Started != 0 && r.Seq == y.Next {
-		return true // exact once X has what is in flight before it
-	}
 	if x.Has&reassembly.ACK == 0 {
-		return x.Packets == 0
+		return x.Packets == 0 || r.Seq == y.Next
+	}
+	// Exact once X has what is in flight before it: but not if X has shown, later than it could have arrived, that it
+	// does not have it. Then the RST is challenged, or the challenge too is lost or suppressed.
+	if y.Has&reassembly.Started != 0 && r.Seq == y.Next && (x.Acks(y.Next) || x.Last.Time <= y.Advanced+m.crossing) {
+		return true
 	}
 	// Linux also takes the number of the FIN that it has acknowledged (tcp_reset_check).
 	return r.Seq == x.Ack || y.HasFIN() && x.Acks(y.Fin+1) && r.Seq == y.Fin

@@ -2,6 +2,7 @@ package agreement
 
 import (
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/netip"
 	"path/filepath"
@@ -75,24 +76,31 @@ func TestEveryStateIsWhatTheKernelSaid(t *testing.T) {
 	for _, form := range forms {
 		t.Run(form.name, func(t *testing.T) {
 			eachCapture(t, func(t *testing.T, truth *kernel.Truth, packets []packet) {
-				got := endpoints(analyseAs(t, packets, form.write))
-				for i := range truth.Endpoints {
-					want := &truth.Endpoints[i]
-					e, ok := got[want.Tuple()]
-					switch {
-					case !ok:
-						t.Errorf("%v is not reported", want.Tuple())
-					case want.Undecidable != "":
-						if e.Certainty == tracker.Confirmed && !agrees(want, e.State) {
-							t.Errorf("%s is undecidable (%s), yet confirmed", describe(want, e), want.Undecidable)
-						}
-					case !agrees(want, e.State):
-						t.Error(describe(want, e))
-					}
-				}
+				holdAgainst(t, truth, packets, form.write)
 			})
 		})
 	}
+}
+
+// holdAgainst holds every endpoint of truth against what the packets show, written in some form.
+func holdAgainst(t *testing.T, truth *kernel.Truth, packets []packet, write func(io.Writer, []packet) error) (agreed, undecidable int) {
+	t.Helper()
+	got := endpoints(analyseAs(t, packets, write))
+	for i := range truth.Endpoints {
+		want := &truth.Endpoints[i]
+		e, ok := got[want.Tuple()]
+		switch {
+		case !ok:
+			t.Errorf("%v is not reported", want.Tuple())
+		case agrees(want, e.State):
+			agreed++
+		case want.Undecidable != "" && e.Certainty != tracker.Confirmed:
+			undecidable++
+		default:
+			t.Error(describe(want, e))
+		}
+	}
+	return agreed, undecidable
 }
 
 func describe(want *kernel.Endpoint, e inferred) string {

@@ -14,29 +14,31 @@ import (
 // Mixed returns scenarios of some hundred connections each, whose ends act by random scripts. What the ends do is set by
 // the seed; what is lost, and when, is not.
 func Mixed() []Scenario {
-	scenario := func(name, about string, m mix) Scenario {
-		return Scenario{Name: name, About: about, Run: m.run}
-	}
 	return []Scenario{
-		scenario("mixed-1", "random scripts, 5 % loss into both hosts (RSTs are spared)",
-			mix{seed: 1, connections: 200, loss: 5, spareResets: true}),
-		scenario("mixed-2", "random scripts, 12 % loss into both hosts (RSTs are spared)",
-			mix{seed: 2, connections: 160, loss: 12, spareResets: true}),
-		scenario("mixed-3", "random scripts without loss, except that some connections go deaf at one end in the middle",
-			mix{seed: 3, connections: 240, deaf: 60}),
-		scenario("mixed-4", "random scripts over IPv6, 8 % loss of everything, and some connections go deaf",
-			mix{seed: 4, connections: 160, loss: 8, deaf: 40, v6: true}),
+		Mix{Seed: 1, Connections: 200, Loss: 5, SpareResets: true}.
+			Scenario("mixed-1", "random scripts, 5 % loss into both hosts (RSTs are spared)"),
+		Mix{Seed: 2, Connections: 160, Loss: 12, SpareResets: true}.
+			Scenario("mixed-2", "random scripts, 12 % loss into both hosts (RSTs are spared)"),
+		Mix{Seed: 3, Connections: 240, Deaf: 60}.
+			Scenario("mixed-3", "random scripts without loss, except that some connections go deaf at one end in the middle"),
+		Mix{Seed: 4, Connections: 160, Loss: 8, Deaf: 40, V6: true}.
+			Scenario("mixed-4", "random scripts over IPv6, 8 % loss of everything, and some connections go deaf"),
 	}
 }
 
-// mix is the recipe of a mixed scenario.
-type mix struct {
-	seed        uint64
-	connections int
-	loss        int // percent of the packets into each host
-	spareResets bool
-	deaf        int // connections whose packets into one host are all lost after a while; half for each host
-	v6          bool
+// Mix is the recipe of a mixed scenario.
+type Mix struct {
+	Seed        uint64
+	Connections int
+	Loss        int // percent of the packets into each host
+	SpareResets bool
+	Deaf        int // connections whose packets into one host are all lost after a while; half for each host
+	V6          bool
+}
+
+// Scenario returns the scenario of the recipe.
+func (m Mix) Scenario(name, about string) Scenario {
+	return Scenario{Name: name, About: about, Run: m.run}
 }
 
 const (
@@ -44,18 +46,18 @@ const (
 	deafTime   = scriptTime / 2  // when connections go deaf
 )
 
-func (m mix) run(s *Scene) {
-	s.resetsLost = m.loss > 0 && !m.spareResets || m.deaf > 0
+func (m Mix) run(s *Scene) {
+	s.resetsLost = m.Loss > 0 && !m.SpareResets || m.Deaf > 0
 	service := s.Service()
 	local := netip.IPv4Unspecified()
-	if m.v6 {
+	if m.V6 {
 		service, local = s.Service6(), netip.IPv6Unspecified()
 	}
 	s.Listener = s.Server.Listen(netip.AddrPortFrom(local, s.service), 1024)
-	accepted := s.acceptAll(m.connections)
-	if m.loss > 0 {
-		match := fmt.Sprintf("numgen random mod 100 < %d", m.loss)
-		if m.spareResets {
+	accepted := s.acceptAll(m.Connections)
+	if m.Loss > 0 {
+		match := fmt.Sprintf("numgen random mod 100 < %d", m.Loss)
+		if m.SpareResets {
 			match = "tcp flags & rst == 0 " + match
 		}
 		for _, h := range s.Hosts() {
@@ -66,13 +68,13 @@ func (m mix) run(s *Scene) {
 	var scripts sync.WaitGroup
 	start := time.Now()
 	first := s.Client.Ephemeral(service).Port() + 1
-	for i := range m.connections {
+	for i := range m.Connections {
 		local := s.Client.Ephemeral(service)
 		scripts.Go(func() {
-			r := rand.New(rand.NewPCG(m.seed, uint64(i)))
+			r := rand.New(rand.NewPCG(m.Seed, uint64(i)))
 			// What the system refuses has no effect on the wire.
 			_ = Try(func() {
-				if i >= m.deaf {
+				if i >= m.Deaf {
 					s.Sleep(time.Duration(r.Int64N(int64(scriptTime))))
 					s.script(r, local, service, accepted)
 					return
@@ -84,10 +86,10 @@ func (m mix) run(s *Scene) {
 			})
 		})
 	}
-	deafClient := fmt.Sprintf("tcp dport %d-%d", first, int(first)+m.deaf/2-1) + drop
-	deafServer := fmt.Sprintf("tcp sport %d-%d", int(first)+m.deaf/2, int(first)+m.deaf-1) + drop
+	deafClient := fmt.Sprintf("tcp dport %d-%d", first, int(first)+m.Deaf/2-1) + drop
+	deafServer := fmt.Sprintf("tcp sport %d-%d", int(first)+m.Deaf/2, int(first)+m.Deaf-1) + drop
 	s.Sleep(time.Until(start.Add(deafTime)))
-	if m.deaf > 0 {
+	if m.Deaf > 0 {
 		s.Client.Rule(deafClient)
 		s.Server.Rule(deafServer)
 	}
@@ -95,7 +97,7 @@ func (m mix) run(s *Scene) {
 	// An ACK that was lost shows only when the segment that it was for is repeated: a second at first for a SYN-ACK.
 	s.Sleep(1500 * time.Millisecond)
 	// Then the random loss ends, so that no ACK is lost so late that nothing can show it before the capture ends.
-	if m.deaf > 0 {
+	if m.Deaf > 0 {
 		s.Client.Rules(deafClient)
 		s.Server.Rules(deafServer)
 	} else {
@@ -104,9 +106,9 @@ func (m mix) run(s *Scene) {
 	}
 	deaf := func(t Tuple) bool {
 		n := int(max(t.Src.Port(), t.Dst.Port())) - int(first)
-		return n >= 0 && n < m.deaf
+		return n >= 0 && n < m.Deaf
 	}
-	for end := time.Now().Add(15 * time.Second); !s.settled(deaf) && time.Now().Before(end); {
+	for end := time.Now().Add(40 * time.Second); !s.settled(deaf) && time.Now().Before(end); {
 		s.Sleep(500 * time.Millisecond)
 	}
 }

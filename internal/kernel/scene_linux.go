@@ -182,17 +182,20 @@ func (s *Scene) truth(packets *Packets, states [2][]SocketState) *Truth {
 	}
 	type sent struct {
 		packets int
-		fin     bool
 		iss     uint32
+		fin     *Packet // the first transmission
 		last    Packet
 	}
 	by := make(map[Tuple]sent)
 	for _, p := range packets.TCP {
 		d := by[p.Tuple]
 		if p.Flags.Has(tcp.SYN) && p.Seq != d.iss {
-			d.fin, d.iss = false, p.Seq // the FIN was an earlier connection's
+			d.fin, d.iss = nil, p.Seq // the FIN was an earlier connection's
 		}
-		by[p.Tuple] = sent{d.packets + 1, d.fin || p.Flags.Has(tcp.FIN), d.iss, p}
+		if p.Flags.Has(tcp.FIN) && d.fin == nil {
+			d.fin = &p
+		}
+		by[p.Tuple] = sent{d.packets + 1, d.iss, d.fin, p}
 	}
 	for _, client := range packets.Clients() {
 		for _, tuple := range [...]Tuple{client, client.Reverse()} {
@@ -206,21 +209,32 @@ func (s *Scene) truth(packets *Packets, states [2][]SocketState) *Truth {
 				State: state.String(), Packets: by[tuple].packets,
 				Listening: listening[tuple.Src], Undecidable: s.undecidable[tuple],
 			}
+			fin, peerFIN := by[tuple].fin, by[tuple.Reverse()].fin
 			switch at, vanished := s.vanished[tuple]; {
 			case e.Undecidable != "":
-			case (state == tcp.FinWait1 || state == tcp.LastAck || state == tcp.Closing) && !by[tuple].fin:
+			case (state == tcp.Closing || state == tcp.TimeWait) && fin != nil && peerFIN != nil && fin.answers(peerFIN):
+				e.Undecidable = "closed before the peer's FIN came, but its own FIN left only after it"
+			case (state == tcp.FinWait1 || state == tcp.LastAck || state == tcp.Closing) && fin == nil:
 				// Linux changes the state when the application closes, not when the FIN leaves: a zero window holds it
 				// back, and so does congestion control while something is being retransmitted.
 				e.Undecidable = "closed by its application; the FIN waits behind data that may not leave yet"
 			case s.resetsLost && state != tcp.Closed && resetAfter(by[tuple.Reverse()].last, by[tuple].last):
 				e.Undecidable = "the RST may have been lost on its last few metres, and is not repeated"
-			case vanished && state == tcp.Closed && !by[tuple].last.Time.After(at) && !by[tuple.Reverse()].last.Flags.Has(tcp.RST):
+			case vanished && state == tcp.Closed && !by[tuple].last.Time.After(at.Add(vanishing)) && !by[tuple.Reverse()].last.Flags.Has(tcp.RST):
 				e.Undecidable = "destroyed without a word; nothing has come since that would be answered by a RST"
 			}
 			t.Endpoints = append(t.Endpoints, e)
 		}
 	}
 	return t
+}
+
+// vanishing is how long a socket may take to vanish on a busy machine.
+const vanishing = 100 * time.Millisecond
+
+// answers reports whether p acknowledges the FIN of peer.
+func (p *Packet) answers(peer *Packet) bool {
+	return p.Flags.Has(tcp.ACK) && int32(p.Ack-(peer.Seq+uint32(peer.Payload))) > 0
 }
 
 // resetAfter reports whether a direction's last segment is a RST, later than the other direction's last.
