@@ -105,7 +105,7 @@ func (t *Table) conclude(c *conn, dir int, now int64) conclusion {
 	switch {
 	case v.state == tcp.Unknown || m.x.Packets == 0 && v.state != tcp.Listen || !c.openingSeen():
 		v.certainty = Assumed
-	case sure && !t.doubtful(c, dir, m):
+	case sure && !t.doubtful(c, dir, m, v.state):
 		v.certainty = Confirmed
 	default:
 		v.certainty = Presumed
@@ -114,9 +114,9 @@ func (t *Table) conclude(c *conn, dir int, now int64) conclusion {
 }
 
 // doubtful reports whether the capture may have missed what would change X's state, or X may be gone without a word.
-func (t *Table) doubtful(c *conn, dir int, m moment) bool {
+func (t *Table) doubtful(c *conn, dir int, m moment, state tcp.State) bool {
 	x, y := m.x, m.y
-	_, _, odd := m.endedByPeer()
+	_, _, odd := m.endedByPeer(state)
 	forged := c.left[dir].at.Time > x.Last.Time && !m.stillLeft(c.left[dir])
 	return t.dropped || odd || forged || !x.HasSYN() || !y.HasSYN() || x.Doubtful(y) || y.Doubtful(x) || m.silent()
 }
@@ -145,7 +145,7 @@ func (t *Table) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
 	f, doubts := m.collect()
 	v = t.explain(c, dir, m, f)
 	sure = decided(f, doubts)
-	if r, ended, _ := m.endedByPeer(); ended && v.state != tcp.Unknown && v.state != tcp.Closed {
+	if r, ended, _ := m.endedByPeer(v.state); ended && v.state != tcp.Unknown && v.state != tcp.Closed {
 		v = conclusion{state: tcp.Closed, since: r.Time, why: why{becausePeerRST, r.Packet()}, reset: v.state != tcp.TimeWait}
 		return v, false
 	}

@@ -304,13 +304,14 @@ func (m moment) genuine(r reassembly.Reset) bool {
 	return false
 }
 
-// endedByPeer returns the RST of Y that X accepts; odd is set if Y sent RSTs and X may not have accepted any of them.
-func (m moment) endedByPeer() (r reassembly.Reset, ended, odd bool) {
+// endedByPeer returns the RST of Y that X, otherwise in the given state, accepts; odd is set if Y sent RSTs and X may not
+// have accepted any of them.
+func (m moment) endedByPeer(state tcp.State) (r reassembly.Reset, ended, odd bool) {
 	for _, r := range [...]reassembly.Reset{m.y.ResetFirst, m.y.ResetLast} {
 		if !r.Seen() || m.x.Last.Time > r.Time+m.crossing {
 			continue
 		}
-		if m.accepts(r) {
+		if m.accepts(r, state) {
 			return r, true, false
 		}
 		odd = true
@@ -319,7 +320,7 @@ func (m moment) endedByPeer() (r reassembly.Reset, ended, odd bool) {
 }
 
 // accepts applies RFC 5961 3.2 and RFC 9293 3.10.7.3 to a RST from Y.
-func (m moment) accepts(r reassembly.Reset) bool {
+func (m moment) accepts(r reassembly.Reset, state tcp.State) bool {
 	x, y := m.x, m.y
 	if !m.ackedSYN() {
 		return r.Flags().Any(tcp.ACK) && x.HasSYN() && r.Ack.After(x.ISS) && !r.Ack.After(x.SynEnd)
@@ -332,6 +333,13 @@ func (m moment) accepts(r reassembly.Reset) bool {
 	if y.Has&reassembly.Started != 0 && r.Seq == y.Next && (x.Acks(y.Next) || x.Last.Time <= y.Advanced+m.crossing) {
 		return true
 	}
-	// Linux also takes the number of the FIN that it has acknowledged (tcp_reset_check).
-	return r.Seq == x.Ack || y.HasFIN() && x.Acks(y.Fin+1) && r.Seq == y.Fin
+	// An orphan in FIN_WAIT_2 is a time-wait socket in Linux, and those take any RST in the window
+	// (tcp_timewait_state_process); a socket that a process still holds would answer with a challenge ACK.
+	silent := x.Last.Time+minCrossing < r.Time
+	if state == tcp.FinWait2 && silent && r.Seq.AtOrAfter(x.Ack) && !r.Seq.After(x.WindowEnd(y)) {
+		return true
+	}
+	// Linux also takes the end of the highest range that it has acknowledged selectively (tcp_validate_incoming) and the
+	// number of the FIN that it has acknowledged (tcp_reset_check).
+	return r.Seq == x.Ack || x.Has&reassembly.Sacked != 0 && r.Seq == x.SACKed || y.HasFIN() && x.Acks(y.Fin+1) && r.Seq == y.Fin
 }
