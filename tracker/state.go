@@ -328,9 +328,10 @@ func (m moment) accepts(r reassembly.Reset, state tcp.State) bool {
 	if x.Has&reassembly.ACK == 0 {
 		return x.Packets == 0 || r.Seq == y.Next
 	}
-	// Exact once X has what is in flight before it: but not if X has shown, later than it could have arrived, that it
-	// does not have it. Then the RST is challenged, or the challenge too is lost or suppressed.
-	if y.Has&reassembly.Started != 0 && r.Seq == y.Next && (x.Acks(y.Next) || x.Last.Time <= y.Advanced+m.crossing) {
+	// Exact once X has what is in flight before it: but not if X has shown, by a segment or by silence later than it
+	// could have arrived, that it does not have it. Then the RST is challenged, or the challenge too is lost or suppressed.
+	inFlight := x.Last.Time <= y.Advanced+m.crossing && r.Time <= y.Advanced+delayedACK
+	if y.Has&reassembly.Started != 0 && r.Seq == y.Next && (x.Acks(y.Next) || inFlight) {
 		return true
 	}
 	// An orphan in FIN_WAIT_2 is a time-wait socket in Linux, and those take any RST in the window
