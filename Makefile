@@ -9,10 +9,10 @@ SUDO     := $(if $(filter 0,$(shell id -u)),,sudo)
 export CGO_ENABLED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-race test-root lint fuzz bench captures man install clean deps deps-test
+.PHONY: help build demo test test-race test-root soak-kernel lint fuzz bench captures man install clean deps deps-test
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 build: deps ## build bin/tcpleak
 	go build -buildvcs=false -trimpath -ldflags "-X main.version=$(VERSION)" -o bin/tcpleak ./cmd/tcpleak
@@ -28,6 +28,9 @@ test-race: deps-test ## the same under the race detector
 
 test-root: deps-test ## the same as root, for the tests that make network namespaces
 	go test $(if $(SUDO),-exec "sudo env 'PATH=$(PATH)'") ./...
+
+soak-kernel: deps-test ## hold 2400 random connections against this kernel (root)
+	TCPLEAK_KERNEL_CONNECTIONS=2400 go test $(if $(SUDO),-exec "sudo env 'PATH=$(PATH)' TCPLEAK_KERNEL_CONNECTIONS=2400") -count=1 -v -run TestRandom ./internal/agreement
 
 lint: deps ## gofmt, go vet, staticcheck
 	@unformatted=$$("$$(go env GOROOT)/bin/gofmt" -l .) && test -z "$$unformatted" || \

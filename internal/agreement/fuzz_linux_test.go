@@ -23,12 +23,13 @@ func TestRandomConnectionsAreWhatTheKernelSays(t *testing.T) {
 		t.Skip(err)
 	}
 	const each = 200
-	total := 2 * each
-	if text := os.Getenv(connectionsVariable); text != "" {
-		var err error
-		if total, err = strconv.Atoi(text); err != nil {
-			t.Fatalf("%s: %v", connectionsVariable, err)
-		}
+	text := os.Getenv(connectionsVariable)
+	if text == "" {
+		t.Skip("it takes minutes, and what it finds is not the same every time: run make soak-kernel")
+	}
+	total, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("%s: %v", connectionsVariable, err)
 	}
 	for i := range (total + each - 1) / each {
 		seed := rand.Uint64()
