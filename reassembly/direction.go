@@ -1,7 +1,11 @@
 // Package reassembly puts one direction's sequence space back in order: what was sent, acknowledged, missed and repeated.
 //
-// It keeps facts, not payload. Every fact is a minimum, a maximum or a union over the segments of the direction, so that
-// the order in which a capture shows them does not matter; what needs an order takes it from the capture's timestamps.
+// It keeps facts, not payload. Those that states follow from are minima, maxima and unions over the segments of the
+// direction, so that the order in which a capture shows them does not matter; what needs an order takes it from the
+// capture's timestamps, and a few hints (Gap, Probes, Window, AckStep, FINBehind) from the order of the capture.
+//
+// Sequence numbers are compared only with others of the moment: a connection that sends more than 2³¹ octets leaves its ISS
+// behind. What is true of the opening is therefore kept as a fact of its own.
 package reassembly
 
 import "tcpleak/tcp"
@@ -46,6 +50,7 @@ type Reset struct {
 	Seq, Ack tcp.Seq // Ack is valid if the flags have ACK
 	// Stamped is set if it carried a timestamp that X's clock may show. Who forges a RST does not know it.
 	Stamped bool
+	TSVal   uint32 // valid if Stamped
 }
 
 // Facts is a set of things known about a direction.
@@ -67,6 +72,7 @@ const (
 	Sacked                          // SACKed is valid
 	FINQueued                       // octets before the FIN were not acknowledged when it was sent: it may have waited
 	FINBehind                       // the first FIN seen lay behind later segments: perhaps not its first transmission
+	BeyondSYN                       // X acknowledged, also selectively, what Y sent after its SYN
 	OptionsCut                      // a SYN's options were not all captured
 	HolesLost                       // there were more holes than are kept
 	ScaleSent                       // a SYN carried a window scale, which is in WindowScale
@@ -78,7 +84,7 @@ const maxHoles = 4
 // Direction is what one endpoint sent. In its names the endpoint is X and its peer Y.
 type Direction struct {
 	// Sequence space. ISS is valid with BareSYN or SYNACK, FIN's position Fin with FIN, Ack with ACK.
-	Low    tcp.Seq // the lowest sequence number seen
+	Low    tcp.Seq // the lowest sequence number seen, of the last 2³⁰
 	ISS    tcp.Seq
 	SynEnd tcp.Seq // the highest sequence number after a SYN and its payload
 	Next   tcp.Seq // SND.NXT: the highest sequence number sent, plus one
@@ -109,6 +115,7 @@ type Direction struct {
 	FINs          uint16 // transmissions of the FIN, saturating
 	nHoles        uint8
 	Payload       uint64 // octets, each counted once
+	missed        uint64 // octets of holes that were forgotten
 
 	Syn        Mark  // the first SYN
 	FirstAck   Mark  // the first segment with ACK
@@ -176,7 +183,7 @@ func (d *Direction) Add(s *tcp.Segment, y *Direction) Verdict {
 	}
 	d.addWindow(s)
 	v.AcksMissed = s.Flags.Any(tcp.ACK) && y.missedBetween(d, s.Ack)
-	d.addACK(s, next, started)
+	d.addACK(s, y, next, started)
 	if s.Flags.Any(tcp.FIN) {
 		d.addFIN(s, y, started && !s.End().After(next))
 	}
@@ -186,7 +193,7 @@ func (d *Direction) Add(s *tcp.Segment, y *Direction) Verdict {
 
 func (d *Direction) addReset(s *tcp.Segment) {
 	stamped := s.Options.Has&tcp.HasTimestamps != 0 && d.Has&TimestampSent != 0 && !newer(d.TSVal, s.Options.TSVal)
-	r := Reset{MarkOf(s), s.Seq, s.Ack, stamped}
+	r := Reset{MarkOf(s), s.Seq, s.Ack, stamped, s.Options.TSVal}
 	if !d.ResetFirst.Seen() || s.Time < d.ResetFirst.Time {
 		d.ResetFirst = r
 	}
@@ -243,7 +250,7 @@ func (d *Direction) addFIN(s *tcp.Segment, y *Direction, behind bool) {
 }
 
 // addACK needs what Next was before s: the end of everything that acknowledged less, when s acknowledges more.
-func (d *Direction) addACK(s *tcp.Segment, next tcp.Seq, started bool) {
+func (d *Direction) addACK(s *tcp.Segment, y *Direction, next tcp.Seq, started bool) {
 	switch {
 	case !s.Flags.Any(tcp.ACK) || d.Has&ACK != 0 && s.Ack.Before(d.Ack):
 		d.addBelow(s)
@@ -277,6 +284,12 @@ func (d *Direction) addACK(s *tcp.Segment, next tcp.Seq, started bool) {
 			d.SACKed = r.Right
 			d.Has |= Sacked
 		}
+	}
+	if d.Has&BeyondSYN == 0 && y.HasSYN() && (d.Ack.After(y.SynEnd) || d.Has&Sacked != 0 && d.SACKed.After(y.SynEnd)) {
+		d.Has |= BeyondSYN
+	}
+	if d.Has&Sacked != 0 && d.Ack.AtOrAfter(d.SACKed) {
+		d.Has &^= Sacked
 	}
 }
 
@@ -351,6 +364,7 @@ func (d *Direction) addSequence(s *tcp.Segment, y *Direction) Verdict {
 		d.Next = end
 		d.Advanced = max(d.Advanced, s.Time)
 	}
+	d.forget()
 	filled := d.fill(tcp.SeqRange{Left: seq, Right: end})
 	if seq.Before(d.Low) {
 		stop := d.Low
@@ -381,6 +395,23 @@ func (d *Direction) addSequence(s *tcp.Segment, y *Direction) Verdict {
 	}
 	d.Payload += uint64(min(fresh+filled, s.Len))
 	return v
+}
+
+// memory is how far behind Next anything is still compared: no window reaches farther (RFC 7323 2.2).
+const memory = 1 << 30
+
+// forget lets go of what lies too far behind to be compared.
+func (d *Direction) forget() {
+	if uint32(d.Next-d.Low) <= memory {
+		return
+	}
+	d.Low = d.Next - memory
+	for d.nHoles > 0 && d.holes[0].Left.Before(d.Low) {
+		d.missed += uint64(d.holes[0].Right.Sub(d.holes[0].Left))
+		d.Has |= HolesLost
+		copy(d.holes[:], d.holes[1:d.nHoles])
+		d.nHoles--
+	}
 }
 
 // probe tells keep-alives and window probes, which repeat the number of the last octet, from its retransmission: one octet
@@ -497,7 +528,7 @@ func (d *Direction) Missed(y *Direction) uint64 {
 	if d.Has&Started == 0 || y.Has&ACK == 0 {
 		return 0
 	}
-	var n uint64
+	n := d.missed
 	if beyond := y.Ack.Sub(d.Next); beyond > 0 {
 		n += uint64(beyond)
 	}

@@ -2,7 +2,6 @@ package tracker
 
 import (
 	"fmt"
-	"time"
 
 	"tcpleak/reassembly"
 	"tcpleak/tcp"
@@ -28,6 +27,7 @@ const (
 	becauseUnseen
 	becauseOneSided
 	becauseSYN
+	becauseGaveUp
 	becauseSYNACK
 	becauseSYNACKAgain
 	becauseOwnACK
@@ -62,6 +62,7 @@ var sentences = [...]string{
 	becauseUnseen:      "not captured; inferred from what the peer sent up to packet %d",
 	becauseOneSided:    "inferred from what it sent up to packet %d; the peer was not captured",
 	becauseSYN:         "its SYN in packet %d has not been answered by a SYN-ACK that it acknowledged",
+	becauseGaveUp:      "it has long ceased to repeat its SYN, first sent in packet %d: it gave up",
 	becauseSYNACK:      "its SYN in packet %d has not been acknowledged",
 	becauseSYNACKAgain: "it repeated its SYN, first sent in packet %d, after the ACK had passed: the ACK has not taken effect",
 	becauseOwnACK:      "it acknowledged the peer's SYN in packet %d",
@@ -94,10 +95,6 @@ func (w why) String() string {
 	return fmt.Sprintf(sentences[w.reason], w.packet)
 }
 
-// finWaitProof is how long a proof of FIN_WAIT_2 lasts. A socket that its process has closed leaves the state without a
-// packet, after tcp_fin_timeout: 60 s by default, a second or two where administrators shorten it.
-const finWaitProof = int64(time.Second)
-
 // conclude says in which state the endpoint of direction dir is at now.
 func (t *Table) conclude(c *conn, dir int, now int64) conclusion {
 	m := moment{x: &c.dirs[dir], y: &c.dirs[1-dir], now: now, crossing: c.crossing(dir)}
@@ -117,6 +114,8 @@ func (t *Table) conclude(c *conn, dir int, now int64) conclusion {
 func (t *Table) doubtful(c *conn, dir int, m moment, state tcp.State) bool {
 	x, y := m.x, m.y
 	_, _, odd := m.endedByPeer(state)
+	_, ended := m.endedBySelf()
+	odd = odd || !ended && x.ResetLast.Seen() && x.Last.Time < x.ResetLast.Time+disorder
 	forged := c.left[dir].at.Time > x.Last.Time && !m.stillLeft(c.left[dir])
 	return t.dropped || odd || forged || !x.HasSYN() || !y.HasSYN() || x.Doubtful(y) || y.Doubtful(x) || m.silent()
 }
@@ -134,7 +133,9 @@ func (t *Table) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
 	if r, ended := m.endedBySelf(); ended {
 		v := conclusion{state: tcp.Closed, since: r.Time, why: why{becauseOwnRST, r.Packet()}, reset: true}
 		if x.Has&reassembly.Started == 0 {
-			v.why.reason = becauseRefused
+			if y.HasSYN() {
+				v.why.reason = becauseRefused
+			}
 			return v, false // a firewall on the path answers in the same words
 		}
 		return v, r.Stamped
@@ -155,19 +156,23 @@ func (t *Table) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
 			v.state, v.why = tcp.Listen, why{becauseListener, c.start.Packet()}
 		}
 		return v, false
-	case tcp.SynSent, tcp.Closed:
-		// Nothing on the wire shows that an application gives up an attempt, or that a last ACK arrived.
-		return v, false
-	case tcp.FinWait2:
-		return v, sure && m.now-x.Last.Time <= finWaitProof
-	case tcp.TimeWait:
-		lastFIN := max(x.SentLast, y.SentLast)
-		if age := m.now - lastFIN; age >= int64(t.cfg.TimeWait) {
-			v.state, v.since, v.why.reason = tcp.Closed, lastFIN+int64(t.cfg.TimeWait), becauseTimedOut
-			return v, false
-		} else if age > int64(t.cfg.TimeWait)*9/10 {
-			return v, false
+	case tcp.SynSent:
+		// A socket in SYN_SENT repeats its SYN; nothing else on the wire shows that an application gives up.
+		if patience := max(m.patience(), synRepeats); m.now-x.SynLast > patience {
+			v.state, v.since, v.why.reason = tcp.Closed, x.SynLast+patience, becauseGaveUp
 		}
+		return v, false
+	case tcp.Closed:
+		return v, false // nothing shows that the last ACK arrived
+	case tcp.FinWait2:
+		// An orphan leaves silently, after tcp_fin_timeout or at once where there are too many.
+		return v, false
+	case tcp.TimeWait:
+		// Linux forgets it at once above tcp_max_tw_buckets.
+		if lastFIN := max(x.SentLast, y.SentLast); m.now-lastFIN >= int64(t.cfg.TimeWait) {
+			v.state, v.since, v.why.reason = tcp.Closed, lastFIN+int64(t.cfg.TimeWait), becauseTimedOut
+		}
+		return v, false
 	}
 	return v, sure
 }
@@ -243,9 +248,12 @@ func (t *Table) explain(c *conn, dir int, m moment, f facts) conclusion {
 		rests(becauseOneSided, x.Last)
 		v.atLeast = true
 	}
-	if !v.why.seen() {
-		v.why = why{becauseMidstream, c.start.Packet()}
-		v.since, v.atLeast = c.start.Time, v.state != tcp.Unknown
+	switch {
+	case v.state == tcp.Unknown:
+		v.why, v.since = why{becauseNothing, c.start.Packet()}, c.start.Time
+	case !v.why.seen():
+		rests(becauseMidstream, c.start)
+		v.atLeast = true
 	}
 	return v
 }
@@ -324,9 +332,9 @@ func opened(x, y *reassembly.Direction) Opened {
 
 func closedFirst(x, y *reassembly.Direction) ClosedFirst {
 	switch {
-	case x.HasFIN() && y.HasFIN() && x.FinAck.After(y.Fin):
+	case x.HasFIN() && y.HasFIN() && x.FinAck == y.Fin+1:
 		return ServerClosed
-	case x.HasFIN() && y.HasFIN() && y.FinAck.After(x.Fin):
+	case x.HasFIN() && y.HasFIN() && y.FinAck == x.Fin+1:
 		return ClientClosed
 	case x.HasFIN() && y.HasFIN():
 		return BothClosed

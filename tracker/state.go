@@ -90,6 +90,8 @@ const (
 	maxCrossing     = int64(time.Second)
 	// reorder is how far timestamps of segments of one sender may be out of order.
 	reorder = int64(5 * time.Millisecond)
+	// disorder is how far a capture may be out of order at worst: whoever goes on for longer after a RST did not send it.
+	disorder = int64(time.Second)
 )
 
 // collect returns what is true of X, and which of it could be otherwise: because a segment is in flight, because the
@@ -130,7 +132,7 @@ func (m moment) collect() (f, doubts facts) {
 			doubts |= ackedFIN
 		}
 		if x.HasFIN() {
-			f.set(ackedFINFirst, x.FinAck.After(y.Fin))
+			f.set(ackedFINFirst, x.FinAck == y.Fin+1)
 			// Without an ACK of its own before the FIN, a retransmission of the FIN after its first transmission was
 			// missed looks the same as an answer to the peer's FIN. And X may have closed before, if the FIN had to wait.
 			if f.has(ackedFINFirst) && (x.Has&(reassembly.FINBehind|reassembly.FINQueued) != 0 || x.AckReached.Packet() == x.FinSent.Packet()) {
@@ -155,16 +157,12 @@ func (m moment) oneSided() (f facts) {
 	return f
 }
 
+// ackedSYN needs no numbers: an ACK that does not cover the peer's SYN belongs to another connection.
 func (m moment) ackedSYN() bool {
-	switch {
-	case m.x.Packets == 0:
+	if m.x.Packets == 0 {
 		return m.y.Has&reassembly.ACK != 0 // not captured: Y could not acknowledge what X had not sent
-	case m.x.Has&reassembly.ACK == 0:
-		return false
-	case m.y.HasSYN():
-		return m.x.Ack.After(m.y.ISS)
 	}
-	return true
+	return m.x.Has&reassembly.ACK != 0 || m.x.Has&reassembly.Started != 0 && !m.x.HasSYN() && !m.y.HasSYN()
 }
 
 // synAcked reports whether X has received an ACK of its SYN, and whether that is beyond doubt.
@@ -175,7 +173,7 @@ func (m moment) synAcked() (is, sure bool) {
 		return x.Has&reassembly.Plain != 0 || y.Has&reassembly.Plain != 0 || x.Packets == 0, false
 	case !x.HasSYN():
 		return true, x.Has&reassembly.Plain != 0
-	case !y.Acks(x.ISS + 1):
+	case y.Has&reassembly.ACK == 0:
 		if x.Has&reassembly.BareSYN != 0 && x.Has&reassembly.SYNACK != 0 {
 			return false, m.keepsRepeating(x.SYNs-1, x.SynLast) // the SYN-ACK of a simultaneous open repeats no SYN-ACK
 		}
@@ -195,7 +193,7 @@ func (m moment) provesSYN() bool {
 	if !y.HasSYN() {
 		return false
 	}
-	if x.Has&reassembly.ACK != 0 && x.Ack.After(y.SynEnd) || x.Has&reassembly.Sacked != 0 && x.SACKed.After(y.SynEnd) {
+	if x.Has&reassembly.BeyondSYN != 0 || x.Has&reassembly.ACK != 0 && x.Ack.After(y.SynEnd) {
 		return true // only what follows the SYN can carry more, and it carries the ACK
 	}
 	if x.Has&reassembly.TimestampEcho != 0 && y.Has&reassembly.SynTimestamp != 0 && int32(x.TSEcr-y.SynTSVal) > 0 {
@@ -282,7 +280,8 @@ func (m moment) stillLeft(l leaving) bool {
 // endedBySelf returns the RST by which X left the connection.
 func (m moment) endedBySelf() (reassembly.Reset, bool) {
 	x := m.x
-	if !x.ResetLast.Seen() || x.Last.Time > x.ResetLast.Time+reorder {
+	wasLast := x.ResetLast.Stamped && int32(x.ResetLast.TSVal-x.TSVal) > 0 // whatever the capture's clock says
+	if !x.ResetLast.Seen() || x.Last.Time > x.ResetLast.Time+reorder && !wasLast {
 		return reassembly.Reset{}, false
 	}
 	if x.Last.Time <= x.ResetFirst.Time+reorder && m.genuine(x.ResetFirst) {

@@ -1,6 +1,11 @@
 package tracker_test
 
-import "testing"
+import (
+	"testing"
+
+	"tcpleak/tcp"
+	"tcpleak/tracker"
+)
 
 const handshake = `
 	0.000  client  SYN      seq=100
@@ -28,7 +33,7 @@ func TestClientClosesFirst(t *testing.T) {
 	2.000  server  FIN,ACK  seq=301 ack=112
 	= FIN_WAIT_2? LAST_ACK?
 	2.001  client  ACK      seq=112 ack=302
-	= TIME_WAIT! CLOSED?
+	= TIME_WAIT? CLOSED?
 	61.900 =       TIME_WAIT? CLOSED?
 	62.100 =       CLOSED? CLOSED?
 	`)
@@ -40,7 +45,7 @@ func TestThreeSegmentClose(t *testing.T) {
 	1.010  server  FIN,ACK  seq=301 ack=112
 	= FIN_WAIT_2? LAST_ACK?
 	1.011  client  ACK      seq=112 ack=302
-	= TIME_WAIT! CLOSED?
+	= TIME_WAIT? CLOSED?
 	`)
 }
 
@@ -142,9 +147,9 @@ func TestAnInexactRSTIsChallengedAndTheConnectionLives(t *testing.T) {
 	play(t, established+`
 	1.000  server  RST      seq=400
 	1.001  client  ACK      seq=111 ack=301
-	= ESTABLISHED? ESTABLISHED!
-	1.010  client  ACK      seq=111 ack=301 len=3
-	1.020  server  ACK      seq=301 ack=114
+	= ESTABLISHED? ESTABLISHED?
+	3.010  client  ACK      seq=111 ack=301 len=3
+	3.020  server  ACK      seq=301 ack=114
 	= ESTABLISHED! ESTABLISHED!
 	`)
 }
@@ -287,7 +292,7 @@ func TestARSTWithTheSendersTimestampIsItsOwn(t *testing.T) {
 func TestAnOldRSTIsNotBelieved(t *testing.T) {
 	play(t, established+`
 	1.000  client  RST      seq=105
-	= ESTABLISHED! ESTABLISHED?
+	= ESTABLISHED? ESTABLISHED?
 	`)
 }
 
@@ -308,6 +313,137 @@ func TestASYNWhoseSenderIgnoresTheChallengeWasForged(t *testing.T) {
 	for c := range tr.table.Connections(tr.now) {
 		if got := stateText(&c.Ends[0]); c.ID == 1 && got != "ESTABLISHED?" {
 			t.Errorf("the client is %s, want ESTABLISHED?", got)
+		}
+	}
+}
+
+func TestAConnectionMayCarryMoreThanTheSequenceSpaceHolds(t *testing.T) {
+	tr := play(t, established)
+	seq := tcp.Seq(301)
+	const step = 1 << 25
+	now := epoch + 1e9
+	for sent := 0; sent < 5<<30; sent += step {
+		now += 1e7
+		tr.packet++
+		data := tcp.Segment{
+			Time: now, Packet: tr.packet, Src: addresses["server"], SrcPort: 80, Dst: addresses["client"], DstPort: 40000,
+			Flags: tcp.ACK, Seq: seq, Ack: 111, Len: step, Window: 1000,
+		}
+		seq = seq.Add(step)
+		ack := tcp.Segment{
+			Time: now + 1e6, Packet: tr.packet, Src: data.Dst, SrcPort: data.DstPort, Dst: data.Src, DstPort: data.SrcPort,
+			Flags: tcp.ACK, Seq: 111, Ack: seq, Window: 1000,
+		}
+		tr.table.Add([]tcp.Segment{data, ack})
+		for c := range tr.table.Connections(now) {
+			if got := stateText(&c.Ends[0]) + " " + stateText(&c.Ends[1]); got != "ESTABLISHED! ESTABLISHED!" {
+				t.Fatalf("after %d octets: %s", sent+step, got)
+			}
+			if c.Ends[1].MissedBytes != 0 {
+				t.Fatalf("after %d octets: %d missed", sent+step, c.Ends[1].MissedBytes)
+			}
+		}
+	}
+}
+
+func TestAHalfClosedConnectionMayCarryMoreThanTheSequenceSpaceHolds(t *testing.T) {
+	tr := play(t, established+`
+	1.000  client  FIN,ACK  seq=111 ack=301
+	1.010  server  ACK      seq=301 ack=112
+	2.000  server  ACK      seq=301 ack=112 len=1073741824
+	2.001  client  ACK      seq=112 ack=1073742125
+	3.000  server  ACK      seq=1073742125 ack=112 len=1073741824
+	3.001  client  ACK      seq=112 ack=2147483949
+	4.000  server  ACK      seq=2147483949 ack=112 len=1073741824
+	4.001  client  ACK      seq=112 ack=3221225773
+	5.000  server  FIN,ACK  seq=3221225773 ack=112
+	5.001  client  ACK      seq=112 ack=3221225774
+	= TIME_WAIT? CLOSED?
+	`)
+	for c := range tr.table.Connections(tr.now) {
+		if c.ClosedFirst != tracker.ClientClosed {
+			t.Errorf("closed first by %v, want the client", c.ClosedFirst)
+		}
+	}
+}
+
+func TestAReuseWhoseSYNWasMissedLeavesTheOldConnectionToNoOne(t *testing.T) {
+	play(t, established+`
+	1.000  server  FIN,ACK  seq=301 ack=111
+	1.001  client  FIN,ACK  seq=111 ack=302
+	1.002  server  ACK      seq=302 ack=112
+	=1     CLOSED? TIME_WAIT?
+	2.000  server  SYN,ACK  seq=900000 ack=500001   # the SYN was not captured
+	2.001  client  ACK      seq=500001 ack=900001
+	=1     CLOSED? CLOSED?
+	=2     ESTABLISHED? ESTABLISHED?
+	`)
+}
+
+func TestALaterTimestampShowsThatTheRSTCameLast(t *testing.T) {
+	play(t, stamped+`
+	1.000  client  RST,ACK  seq=111 ack=301 ts=1990/5030
+	1.006  client  ACK      seq=111 ack=301 ts=1980/5030   # captured late
+	= CLOSED! CLOSED?
+	`)
+}
+
+func TestLinuxTakesARSTAtTheEndOfWhatIsSACKed(t *testing.T) {
+	play(t, established+`
+	1.000  server  ACK      seq=301 ack=111 len=100
+	1.010  server  ACK      seq=401 ack=111 len=100
+	1.020  client  ACK      seq=111 ack=301 sack=401/501
+	2.000  server  RST,ACK  seq=501 ack=111
+	= CLOSED? CLOSED?
+	`)
+}
+
+func TestARSTBehindLostDataIsNotTaken(t *testing.T) {
+	play(t, established+`
+	1.000  server  ACK      seq=301 ack=111 len=100
+	1.200  client  ACK      seq=111 ack=301 len=10   # 200 ms later it still lacks the data
+	1.300  server  RST,ACK  seq=401 ack=121
+	= ESTABLISHED? CLOSED?
+	`)
+}
+
+func TestARSTWithTheNumberOfTheAcknowledgedFINIsTaken(t *testing.T) {
+	play(t, established+`
+	1.000  server  FIN,ACK  seq=301 ack=111
+	1.010  client  ACK      seq=111 ack=302
+	2.000  server  RST      seq=301
+	= CLOSED? FIN_WAIT_2?
+	`)
+}
+
+func TestAnOrphanInFINWAIT2TakesAnyRSTInTheWindow(t *testing.T) {
+	play(t, established+`
+	1.000  client  FIN,ACK  seq=111 ack=301
+	1.010  server  ACK      seq=301 ack=112
+	2.000  server  RST,ACK  seq=401 ack=112
+	= CLOSED? CLOSED?
+	`)
+}
+
+func TestAClientThatCeasesToRepeatItsSYNHasGivenUp(t *testing.T) {
+	play(t, `
+	0.000  client  SYN      seq=100
+	1.000  client  SYN      seq=100
+	3.000  client  SYN      seq=100
+	7.000  =       SYN_SENT? UNKNOWN??
+	8.000  =       CLOSED? UNKNOWN??
+	`)
+}
+
+func TestAProbeWithoutSYNIsNoAttempt(t *testing.T) {
+	tr := play(t, `
+	0.000  client  FIN      seq=100
+	0.001  server  RST,ACK  seq=0 ack=101
+	= CLOSED?? CLOSED??
+	`)
+	for c := range tr.table.Connections(tr.now) {
+		if got, want := c.Ends[1].Why, "it sent a RST in packet 2"; got != want {
+			t.Errorf("why: %s; want %s", got, want)
 		}
 	}
 }

@@ -121,6 +121,7 @@ func (t *Table) add(s *tcp.Segment) {
 	c := t.at(index)
 	dir := c.direction(s)
 	x, y := &c.dirs[dir], &c.dirs[1-dir]
+	first := x.Packets == 0
 	isAnswer := s.Flags.Has(tcp.SYN|tcp.ACK) && x.Has&reassembly.SYNACK == 0
 	if x.Foreign(s, y) {
 		x.Packets++
@@ -133,8 +134,8 @@ func (t *Table) add(s *tcp.Segment) {
 	if isAnswer {
 		t.listening(c.ends[dir], c.encap)
 	}
-	if c.older != none && s.Flags.Any(tcp.SYN|tcp.RST) {
-		t.supersede(c, s, dir)
+	if c.older != none && (first || s.Flags.Any(tcp.SYN)) {
+		t.supersede(c, s)
 	}
 	class := c.classify()
 	// An established connection that only carries data stays what it is.
@@ -150,16 +151,18 @@ func (t *Table) add(s *tcp.Segment) {
 	}
 }
 
-// supersede notes in the incarnation before c who has left it: the sender of a SYN for c, and its peer once it answers.
-func (t *Table) supersede(c *conn, s *tcp.Segment, dir int) {
-	old := t.at(c.older)
-	sender := old.direction(s)
-	switch {
-	case s.Flags.Any(tcp.SYN):
-		old.left[sender].note(s, true)
-	case c.dirs[dir].Has&reassembly.Started == 0 && s.Flags.Has(tcp.RST|tcp.ACK):
-		old.left[sender].note(s, false) // a connection that was still open there would have answered with an ACK
+// supersede notes in the incarnation before c that the sender of s has left it for c: beyond doubt if it opens c; else by
+// taking part in it. A SYN that nobody has answered, or a RST that answers it, says only so much about its receiver: an end
+// with a connection still open would have answered with an ACK.
+func (t *Table) supersede(c *conn, s *tcp.Segment) {
+	if s.Flags.Any(tcp.RST) && !s.Flags.Any(tcp.ACK) {
+		return
 	}
+	old := t.at(c.older)
+	if old.openAttempt() && !s.Flags.Any(tcp.SYN) {
+		return
+	}
+	old.left[old.direction(s)].note(s, s.Flags.Any(tcp.SYN))
 }
 
 func (l *leaving) note(s *tcp.Segment, proven bool) {
@@ -219,14 +222,7 @@ func (t *Table) find(s *tcp.Segment, hash uint64) uint32 {
 		return index
 	}
 	t.slots[i].index = index
-	c := t.at(index)
-	c.older = head
-	if !s.Flags.Any(tcp.SYN) {
-		old := t.at(head)
-		if !old.openAttempt() {
-			old.left[old.direction(s)].note(s, false)
-		}
-	}
+	t.at(index).older = head
 	t.trimChain(index)
 	return index
 }
