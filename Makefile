@@ -3,13 +3,15 @@
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 PREFIX   ?= /usr/local
 FUZZTIME ?= 200000x
+SOAK     ?= 100000
+SEED     ?= 0
 SUDO     := $(if $(filter 0,$(shell id -u)),,sudo)
 
 # gopacket's pcap is a cgo package: where Go would turn cgo off, "undefined: pcapErrorNotActivated" is all one sees.
 export CGO_ENABLED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-race test-root soak-kernel lint fuzz bench captures man install clean deps deps-test
+.PHONY: help build demo test test-race test-root soak soak-kernel lint fuzz bench captures man install clean deps deps-test
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -28,6 +30,9 @@ test-race: deps-test ## the same under the race detector
 
 test-root: deps-test ## the same as root, for the tests that make network namespaces
 	go test $(if $(SUDO),-exec "sudo env 'PATH=$(PATH)'") ./...
+
+soak: deps-test ## hold SOAK connections (100000) against gVisor, from seed SEED (0: by chance)
+	go test -run TestConnections -timeout 2h -count=1 -v ./internal/netsim -connections $(SOAK) -seed $(SEED)
 
 soak-kernel: deps-test ## hold 2400 random connections against this kernel (root)
 	TCPLEAK_KERNEL_CONNECTIONS=2400 go test $(if $(SUDO),-exec "sudo env 'PATH=$(PATH)' TCPLEAK_KERNEL_CONNECTIONS=2400") -count=1 -v -run TestRandom ./internal/agreement
@@ -56,8 +61,8 @@ install: bin/tcpleak ## install the program and its manual pages under PREFIX (/
 	install -m 755 bin/tcpleak "$(DESTDIR)$(PREFIX)/bin/tcpleak"
 	bin/tcpleak man "$(DESTDIR)$(PREFIX)/share/man/man1"
 
-# Only where it is missing, so that `make build && sudo make install` compiles nothing as root.
-bin/tcpleak:
+# Only where it is missing or older than its sources, so that `make build && sudo make install` compiles nothing as root.
+bin/tcpleak: go.mod $(shell find capture cmd compat diagnosis reassembly report tcp tracker -name '*.go' ! -name '*_test.go')
 	$(MAKE) build
 
 clean: ## remove what the other targets built

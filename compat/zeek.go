@@ -180,9 +180,6 @@ func (z *Zeek) AppendHistory(b []byte) []byte {
 	return b
 }
 
-// Flipped reports whether Zeek exchanged originator and responder, which the history shows as "^".
-func (z *Zeek) Flipped() bool { return z.flags&zeekFlipped != 0 }
-
 // resetBeforeReply matches the history against Zeek's pattern ^?S[^HAFGIQ]*R.*
 func (z *Zeek) resetBeforeReply() bool {
 	i := uint8(0)

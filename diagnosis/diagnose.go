@@ -3,6 +3,7 @@ package diagnosis
 import (
 	"fmt"
 	"math"
+	"net/netip"
 	"time"
 
 	"tcpleak/tracker"
@@ -75,12 +76,14 @@ func (r *Rules) Diagnose(c *tracker.Connection, now int64) (Finding, bool) {
 		Kind: rule.kind, Severity: rule.severity, Certainty: s.x.Certainty,
 		Connections: []uint64{c.ID}, Ref: c.Ref,
 		Culprit: Culprit{Role: culprit, Addr: at.Addr, Port: at.Port},
-		Service: c.Ends[tracker.Server].Port,
-		Since:   since, For: age, ForAtLeast: s.x.SinceAtLeast,
+		Service: service(&c.Ends[tracker.Server]), Shared: rule.shared && culprit == tracker.Client,
+		Since: since, For: age, ForAtLeast: s.x.SinceAtLeast,
 		Summary: rule.summary(s, words), Cause: rule.cause(s), Next: next, Command: command,
 		Evidence: rule.evidence(s),
 	}, true
 }
+
+func service(e *tracker.Endpoint) netip.AddrPort { return netip.AddrPortFrom(e.Addr.Netip(), e.Port) }
 
 // Due returns when Diagnose will find something wrong with c if nothing happens to it until then; the greatest int64 if
 // never.

@@ -2,6 +2,7 @@ package diagnosis_test
 
 import (
 	"math"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -88,7 +89,7 @@ func TestCloseWaitIsStuckAfterAMinute(t *testing.T) {
 	f[0].Ref, f[0].Cause = tracker.Ref{}, ""
 	want := diagnosis.Finding{
 		Kind: diagnosis.StuckCloseWait, Severity: diagnosis.Warning, Certainty: tracker.Confirmed,
-		Connections: []uint64{1}, Service: 80,
+		Connections: []uint64{1}, Service: netip.MustParseAddrPort("10.0.0.2:80"),
 		Culprit: diagnosis.Culprit{Role: tracker.Server, Addr: serverAddr, Port: 80},
 		Since:   seconds(1.01), For: 60 * time.Second,
 		Summary: "The server 10.0.0.2:80 has not closed its end, 1m00s after the client 10.0.0.1:40000 closed.",
@@ -99,7 +100,7 @@ func TestCloseWaitIsStuckAfterAMinute(t *testing.T) {
 			{Mark: tracker.Mark{Time: seconds(1.01), Packet: 5, Flags: tcp.ACK}, From: tracker.Server, Meaning: "acknowledges the FIN; its own never follows"},
 		},
 	}
-	if diff := cmp.Diff(want, f[0], cmp.AllowUnexported(tracker.Ref{})); diff != "" {
+	if diff := cmp.Diff(want, f[0], cmp.AllowUnexported(tracker.Ref{}), cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b })); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

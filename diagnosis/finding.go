@@ -2,6 +2,7 @@
 package diagnosis
 
 import (
+	"net/netip"
 	"time"
 
 	"tcpleak/tcp"
@@ -47,15 +48,17 @@ type Finding struct {
 	Connections []uint64
 	Ref         tracker.Ref // finds the connection again
 	Culprit     Culprit
-	Service     uint16 // the server's port: with Kind and the culprit's role and address it names a group of findings
-	Since       int64  // ns since 1970
-	For         time.Duration
-	ForAtLeast  bool   // For is a lower bound
-	Summary     string // what is wrong at which end, one line
-	Cause       string // in words for an engineer who does not remember RFC 9293
-	Next        string // what to do next, on which host: a clause that Command completes
-	Command     string // for a shell
-	Evidence    []Evidence
+	Service     netip.AddrPort // the connection's server: with Kind and the culprit's role and address it names a group
+	// Shared is set where the culprits of one service are one group, whoever they are: their addresses may be forged.
+	Shared     bool
+	Since      int64 // ns since 1970
+	For        time.Duration
+	ForAtLeast bool   // For is a lower bound
+	Summary    string // what is wrong at which end, one line
+	Cause      string // in words for an engineer who does not remember RFC 9293
+	Next       string // what to do next, on which host: a clause that Command completes
+	Command    string // for a shell
+	Evidence   []Evidence
 }
 
 // NextStep is Next and Command in one sentence.

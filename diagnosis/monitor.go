@@ -23,7 +23,7 @@ type Monitor struct {
 	rules    *Rules
 	standing map[uint64]Finding // by connection
 	due      alarms
-	pending  map[uint64]int64 // the alarm of a connection: one each
+	pending  map[uint64]int64 // the alarm of a connection that counts: the earliest
 	nextID   int
 }
 
@@ -97,13 +97,13 @@ func (m *Monitor) clear(id uint64, now int64, events []Event) []Event {
 	return append(events, Event{Time: now, Finding: f})
 }
 
-// wake sets the alarm of c to at, in place of the one that it may have.
+// wake has c looked at again at the given time or before. An earlier alarm stays, so that the heap does not grow with what
+// happens to a connection.
 func (m *Monitor) wake(c *tracker.Connection, at int64) {
-	id := c.ID
-	if at == never || m.pending[id] == at {
+	if set, ok := m.pending[c.ID]; at == never || ok && set <= at {
 		return
 	}
-	m.pending[id] = at
+	m.pending[c.ID] = at
 	heap.Push(&m.due, alarm{at, c.Ref})
 }
 

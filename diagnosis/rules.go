@@ -28,6 +28,7 @@ type rule struct {
 	severity  Severity
 	threshold time.Duration
 	state     tcp.State
+	shared    bool // see Finding.Shared
 	culprit   func(s suspect) tracker.Role
 	summary   func(s suspect, age string) string
 	cause     func(s suspect) string
@@ -62,7 +63,7 @@ var rules = []rule{
 		},
 	},
 	{
-		kind: HalfOpenHandshake, severity: Warning, threshold: 3 * time.Second, state: tcp.SynRcvd,
+		kind: HalfOpenHandshake, severity: Warning, threshold: 3 * time.Second, state: tcp.SynRcvd, shared: true,
 		culprit: func(s suspect) tracker.Role {
 			if answered(s) {
 				return s.role

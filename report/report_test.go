@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -270,4 +271,20 @@ type counter int64
 func (c *counter) Write(p []byte) (int, error) {
 	*c += counter(len(p))
 	return len(p), nil
+}
+
+func TestForgedSourcesAreOneGroup(t *testing.T) {
+	r := mixed()
+	var findings []diagnosis.Finding
+	for i := range 3 {
+		f := stuckFinding(i+1, uint64(i+1), fmt.Sprintf("10.77.0.%d:50034", i+1))
+		f.Kind, f.Culprit.Role, f.Shared = "half_open_handshake", tracker.Client, true
+		f.Culprit.Addr.Lo += uint64(i)
+		f.Service = netip.MustParseAddrPort("10.77.0.2:80")
+		findings = append(findings, f)
+	}
+	r.Findings = func() []diagnosis.Finding { return findings }
+	if got := render(t, table(report.TableOptions{}), r); !strings.Contains(got, "half_open_handshake: 3 clients of 10.77.0.2:80, 3 connections") {
+		t.Errorf("no single group in:\n%s", got)
+	}
 }

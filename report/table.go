@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -205,7 +206,8 @@ type group struct {
 	kind        diagnosis.Kind
 	severity    diagnosis.Severity
 	oldest      *diagnosis.Finding
-	ports       bool // the culprit has used several
+	culprits    map[tcp.Addr]struct{}
+	ports       bool // a culprit has used several
 	findings    int
 	connections []uint64
 }
@@ -217,19 +219,23 @@ func groups(findings []diagnosis.Finding) []*group {
 		kind    diagnosis.Kind
 		role    tracker.Role
 		address tcp.Addr
-		service uint16
+		service netip.AddrPort
 	}
 	byKey := make(map[key]*group)
 	var all []*group
 	for i := range findings {
 		f := &findings[i]
 		k := key{f.Kind, f.Culprit.Role, f.Culprit.Addr, f.Service}
+		if f.Shared {
+			k.address = tcp.Addr{}
+		}
 		g := byKey[k]
 		if g == nil {
-			g = &group{kind: f.Kind, oldest: f}
+			g = &group{kind: f.Kind, oldest: f, culprits: make(map[tcp.Addr]struct{})}
 			byKey[k] = g
 			all = append(all, g)
 		}
+		g.culprits[f.Culprit.Addr] = struct{}{}
 		g.ports = g.ports || f.Culprit.Port != g.oldest.Culprit.Port
 		g.findings++
 		g.severity = max(g.severity, f.Severity)
@@ -300,11 +306,14 @@ func (p *printer) group(g *group) {
 	f := g.oldest
 	head := g.severity.String() + " " + string(g.kind)
 	if named(f.Culprit) {
-		culprit := culpritText(f.Culprit)
-		if g.ports {
-			culprit = fmt.Sprintf("%s towards port %d", f.Culprit.Addr, f.Service)
+		switch n := len(g.culprits); {
+		case n > 1:
+			head += fmt.Sprintf(": %s of %s", count(n, f.Culprit.Role.String()), f.Service)
+		case g.ports:
+			head += fmt.Sprintf(": %s %s towards %s", f.Culprit.Role, f.Culprit.Addr, f.Service)
+		default:
+			head += ": " + f.Culprit.Role.String() + " " + culpritText(f.Culprit)
 		}
-		head += ": " + f.Culprit.Role.String() + " " + culprit
 	}
 	if n := len(g.connections); n > 0 {
 		head += ", " + count(n, "connection")

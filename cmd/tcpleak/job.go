@@ -55,6 +55,9 @@ func (j *job) run(ctx context.Context) error {
 	if readErr != nil && source.Stats().Packets == 0 {
 		return readErr // a report on nothing would look like one without findings
 	}
+	if readErr == nil && j.format == "csv" {
+		j.warn(source.Stats())
+	}
 	worst, err := j.report(source)
 	if err := errors.Join(readErr, err); err != nil {
 		return err
@@ -200,7 +203,6 @@ func (j *job) report(source capture.Source) (worst int, err error) {
 	case "json":
 		err = report.JSON(w, r)
 	case "csv":
-		j.warn(stats)
 		err = report.CSV(w, r)
 	default:
 		width, terminal := terminalWidth(j.stdout)
