@@ -91,7 +91,9 @@ type Direction struct {
 	Ack    tcp.Seq // the highest acknowledgment sent: X's RCV.NXT
 	Fin    tcp.Seq // the sequence number that the FIN occupies
 	FinAck tcp.Seq // the lowest acknowledgment on any transmission of the FIN: what X had received when it closed
-	SACKed tcp.Seq // the highest right edge that X acknowledged selectively
+	// TopAck is the acknowledgment on the first segment that starts at Top, the highest sequence number at which one did.
+	Top, TopAck tcp.Seq
+	SACKed      tcp.Seq // the highest right edge that X acknowledged selectively
 	// SeqBelow and TSBelow are the highest end and TSval of X's segments that acknowledged less than Ack. When Y has
 	// received anything of X beyond either, it has received the acknowledgment Ack.
 	SeqBelow  tcp.Seq
@@ -128,6 +130,7 @@ type Direction struct {
 	ProbeLast  int64 // when the last of Probes was sent
 	Gap        int64 // ns between the last retransmission and what was sent before it; 0 without retransmission
 	Advanced   int64 // when Next last grew
+	topTime    int64 // of TopAck
 
 	ResetFirst, ResetLast Reset
 	holes                 [maxHoles]tcp.SeqRange // sent, by what was sent later, but not seen; in order
@@ -192,7 +195,9 @@ func (d *Direction) Add(s *tcp.Segment, y *Direction) Verdict {
 }
 
 func (d *Direction) addReset(s *tcp.Segment) {
-	stamped := s.Options.Has&tcp.HasTimestamps != 0 && d.Has&TimestampSent != 0 && !newer(d.TSVal, s.Options.TSVal)
+	// Timestamps tick at most once a millisecond (RFC 7323 5.4): 2²⁶ are 18 hours. A guess passes once in 64 times.
+	const plausible = 1 << 26
+	stamped := s.Options.Has&tcp.HasTimestamps != 0 && d.Has&TimestampSent != 0 && s.Options.TSVal-d.TSVal < plausible
 	r := Reset{MarkOf(s), s.Seq, s.Ack, stamped, s.Options.TSVal}
 	if !d.ResetFirst.Seen() || s.Time < d.ResetFirst.Time {
 		d.ResetFirst = r
@@ -272,6 +277,9 @@ func (d *Direction) addACK(s *tcp.Segment, y *Direction, next tcp.Seq, started b
 	}
 	if !s.Flags.Any(tcp.ACK) {
 		return
+	}
+	if d.Has&ACK == 0 || s.Seq.After(d.Top) || s.Seq == d.Top && s.Time < d.topTime {
+		d.Top, d.TopAck, d.topTime = s.Seq, s.Ack, s.Time
 	}
 	d.Has |= ACK
 	d.FirstAck.first(s)
@@ -513,6 +521,15 @@ func (d *Direction) HasSYN() bool { return d.Has&(BareSYN|SYNACK) != 0 }
 
 // HasFIN reports whether the FIN was seen.
 func (d *Direction) HasFIN() bool { return d.Has&FIN != 0 }
+
+// AckWithFIN returns what X had received at most when it sent its FIN: the lowest acknowledgment on any transmission of the
+// FIN, or on what lies beyond it and was sent later than the first.
+func (d *Direction) AckWithFIN() tcp.Seq {
+	if d.Top == d.Fin+1 && d.TopAck.Before(d.FinAck) {
+		return d.TopAck
+	}
+	return d.FinAck
+}
 
 // Acks reports whether X has acknowledged everything before seq.
 func (d *Direction) Acks(seq tcp.Seq) bool { return d.Has&ACK != 0 && d.Ack.AtOrAfter(seq) }

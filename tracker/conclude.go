@@ -117,7 +117,10 @@ func (t *Table) doubtful(c *conn, dir int, m moment, state tcp.State) bool {
 	_, ended := m.endedBySelf()
 	odd = odd || !ended && x.ResetLast.Seen() && x.Last.Time < x.ResetLast.Time+disorder
 	forged := c.left[dir].at.Time > x.Last.Time && !m.stillLeft(c.left[dir])
-	return t.dropped || odd || forged || !x.HasSYN() || !y.HasSYN() || x.Doubtful(y) || y.Doubtful(x) || m.silent()
+	// Y has tried to open another with the same addresses and ports, which X should have answered.
+	again := c.left[1-dir]
+	unanswered := again.at.Seen() && (again.repeated || x.Last.Time <= again.at.Time && m.now-again.at.Time > delayedACK+m.crossing)
+	return t.dropped || odd || unanswered || forged || !x.HasSYN() || !y.HasSYN() || x.Doubtful(y) || y.Doubtful(x) || m.silent()
 }
 
 // judge returns the state with its reason, and whether it is beyond doubt for a capture that missed nothing.

@@ -71,13 +71,11 @@ func (c *conn) openingSeen() bool { return c.dirs[0].HasSYN() || c.dirs[1].HasSY
 func (c *conn) crossing(dir int) int64 {
 	client, _ := c.client()
 	cl, sv := &c.dirs[client], &c.dirs[1-client]
-	rtt := int64(-1)
+	var rtt int64
 	if dir == client {
-		if sv.HasSYN() && cl.FirstPlain.Seen() {
-			rtt = cl.FirstPlain.Time - latest(sv.Syn.Time, sv.SynLast, cl.FirstPlain.Time)
-		}
-	} else if cl.HasSYN() && sv.FirstAck.Seen() {
-		rtt = sv.FirstAck.Time - latest(cl.Syn.Time, cl.SynLast, sv.FirstAck.Time)
+		rtt = answerTime(sv, cl)
+	} else {
+		rtt = answerTime(cl, sv)
 	}
 	if rtt < 0 {
 		return unknownCrossing
@@ -85,12 +83,17 @@ func (c *conn) crossing(dir int) int64 {
 	return min(max(rtt*3/2+minCrossing, minCrossing), maxCrossing)
 }
 
-// latest returns last unless it lies after limit, and first then.
-func latest(first, last, limit int64) int64 {
-	if last <= limit {
-		return last
+// answerTime returns how long after x's SYN y first acknowledged, negative where that is not known: a SYN that was repeated
+// later does not tell which of its transmissions was answered.
+func answerTime(x, y *reassembly.Direction) int64 {
+	switch {
+	case !x.HasSYN() || !y.FirstAck.Seen():
+	case x.SynLast <= y.FirstAck.Time:
+		return y.FirstAck.Time - x.SynLast
+	case x.SYNs == 1:
+		return y.FirstAck.Time - x.Syn.Time
 	}
-	return first
+	return -1
 }
 
 // far is a distance in sequence space that no window reaches (RFC 7323 2.2 allows 2³⁰; 2²⁶ is 64 MiB) and that a random
@@ -101,13 +104,22 @@ const far = 1 << 26
 func (c *conn) fit(s *tcp.Segment, dir int) (distance uint64, ok bool) {
 	x, y := &c.dirs[dir], &c.dirs[1-dir]
 	ack := s.Flags.Any(tcp.ACK)
-	if y.Has&reassembly.BareSYN != 0 && y.Has&(reassembly.ACK|reassembly.SYNACK) == 0 && x.Has&reassembly.Started == 0 {
-		// An attempt that nobody has answered: the answer acknowledges it, or is about something else.
-		return 0, !ack || s.Ack.After(y.ISS) && !s.Ack.After(y.SynEnd)
-	}
 	// What cannot be compared counts as a window's length: worse than a good match, better than a stranger. The numbers of
 	// successive incarnations are only some millions apart (RFC 6528: 250,000 a second).
 	const unknown = 1 << 16
+	if y.Has&reassembly.BareSYN != 0 && y.Has&(reassembly.ACK|reassembly.SYNACK) == 0 && x.Has&reassembly.Started == 0 {
+		// An attempt that nobody has answered. A RST without ACK answers a segment with ACK (RFC 9293 3.10.7.1), which is
+		// not this one.
+		switch {
+		case !ack:
+			return 0, !s.Flags.Any(tcp.RST)
+		case !s.Ack.After(y.ISS) || s.Ack.After(y.SynEnd):
+			return 0, false // it acknowledges something else
+		case s.Flags.Any(tcp.RST) && s.Seq == 0:
+			return 0, true
+		}
+		return unknown, true
+	}
 	seqDistance, ackDistance := uint64(unknown), uint64(unknown)
 	switch {
 	case s.Flags.Any(tcp.RST) && s.Seq == 0 && ack && x.Next != 0:
@@ -156,7 +168,8 @@ func (c *conn) opens(s *tcp.Segment, dir int) (belongs, replaces bool) {
 		case y.ResetFirst.Seen():
 			return y.ResetFirst.Ack == s.End() || y.ResetFirst.Ack == s.Seq+1, false
 		}
-		return y.Has&reassembly.BareSYN != 0 && !x.ResetFirst.Seen(), false // simultaneous open
+		// Simultaneous open, unless Y has given up that attempt.
+		return y.Has&reassembly.BareSYN != 0 && !x.ResetFirst.Seen() && !c.left[1-dir].at.Seen(), false
 	}
 	if y.Has&reassembly.Started == 0 && y.ResetFirst.Seen() && y.ResetFirst.Seq == s.Ack && x.Has&reassembly.Started == 0 {
 		return true, false // overtaken by the RST that it was answered with

@@ -132,7 +132,7 @@ func (m moment) collect() (f, doubts facts) {
 			doubts |= ackedFIN
 		}
 		if x.HasFIN() {
-			f.set(ackedFINFirst, x.FinAck == y.Fin+1)
+			f.set(ackedFINFirst, x.AckWithFIN() == y.Fin+1)
 			// Without an ACK of its own before the FIN, a retransmission of the FIN after its first transmission was
 			// missed looks the same as an answer to the peer's FIN. And X may have closed before, if the FIN had to wait.
 			if f.has(ackedFINFirst) && (x.Has&(reassembly.FINBehind|reassembly.FINQueued) != 0 || x.AckReached.Packet() == x.FinSent.Packet()) {
@@ -187,7 +187,8 @@ func (m moment) synAcked() (is, sure bool) {
 // provesSYN reports whether X showed that it has received an ACK of its SYN.
 func (m moment) provesSYN() bool {
 	x, y := m.x, m.y
-	if x.Has&reassembly.BareSYN != 0 && x.Has&reassembly.Plain != 0 {
+	simultaneous := x.Has&reassembly.SYNACK != 0 || y.Has&reassembly.BareSYN != 0
+	if x.Has&reassembly.BareSYN != 0 && x.Has&reassembly.Plain != 0 && !simultaneous {
 		return true // an active opener that goes on without SYN has had the SYN-ACK
 	}
 	if !y.HasSYN() {
@@ -256,16 +257,31 @@ func (m moment) patience() int64 { return max(m.x.Gap*9/4, minPresumedLost) }
 
 // keepsRepeating reports whether X has shown by repeating that it is not acknowledged, and is not yet due to repeat again.
 func (m moment) keepsRepeating(times uint16, last int64) bool {
-	return times > 1 && m.now-last <= m.patience()
+	return times > 1 && m.now-last <= m.x.Gap
 }
 
 // silent reports whether X owes an answer: Y repeats something, or probes, and X does not react.
 func (m moment) silent() bool {
 	x, y := m.x, m.y
-	if y.Probes > 0 && x.Last.Time < y.ProbeLast && m.now-y.ProbeLast > delayedACK {
+	if y.Probes > 0 && x.Last.Time < y.ProbeLast && (y.Probes > 1 || m.now-y.ProbeLast > delayedACK) {
 		return true
 	}
-	return y.Outstanding(x) && x.Last.Time < y.SentLast && (y.Gap > 0 && y.SentLast > x.Last.Time+m.crossing || m.now-y.SentLast > delayedACK+m.crossing)
+	// X gives up without a packet when no answer to its probes arrives.
+	if x.Probes > 0 && x.Last.Time <= x.ProbeLast && m.now-x.ProbeLast > delayedACK {
+		return true
+	}
+	if x.Last.Time >= y.SentLast {
+		return false
+	}
+	if m.now-y.SentLast > delayedACK+m.crossing {
+		return true
+	}
+	// What X has acknowledged it acknowledges again when it comes again: Y has repeated it twice, or more.
+	again := y.SentLast
+	if !y.Outstanding(x) {
+		again -= y.Gap
+	}
+	return y.Gap > 0 && again > x.Last.Time+m.crossing
 }
 
 // stillLeft reports whether X has left the connection as l says, and nothing speaks against it: that X goes on, or that Y
@@ -297,6 +313,10 @@ func (m moment) genuine(r reassembly.Reset) bool {
 	switch {
 	case x.Has&reassembly.Started == 0 || r.Seq == x.Next || y.Has&reassembly.ACK != 0 && r.Seq == y.Ack:
 		return true
+	case r.Seq == 0 && r.Flags().Any(tcp.ACK) && y.HasSYN() && r.Ack == y.SynEnd:
+		return true // the answer to a SYN where there is no connection (any more)
+	case r.Stamped:
+		return true // of a sender that the peer's window holds back, or whose data the capture missed
 	case r.Seq.After(x.Next):
 		return y.Last.Time <= r.Time && !(y.Has&reassembly.ACK != 0 && r.Seq.After(y.WindowEnd(x)))
 	}

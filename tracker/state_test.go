@@ -113,6 +113,10 @@ func TestSimultaneousOpen(t *testing.T) {
 	= ESTABLISHED? ESTABLISHED?
 	0.020  client  ACK      seq=101 ack=301
 	0.021  server  ACK      seq=301 ack=101
+	= ESTABLISHED? ESTABLISHED?
+	0.030  client  ACK      seq=101 ack=301 len=10
+	0.031  server  ACK      seq=301 ack=111 len=10
+	0.032  client  ACK      seq=111 ack=311
 	= ESTABLISHED! ESTABLISHED!
 	`)
 	if n := tr.table.Len(); n != 1 {

@@ -137,6 +137,12 @@ func (t *Table) add(s *tcp.Segment) {
 	if c.older != none && (first || s.Flags.Any(tcp.SYN)) {
 		t.supersede(c, s)
 	}
+	if s.Flags.Has(tcp.RST|tcp.ACK) && (s.Seq == 0 || x.Has&reassembly.Started == 0) {
+		// Nothing is there, neither a newer connection with the same addresses and ports.
+		for i := t.slots[t.lookup(s, hash)].index; i != index && i != none; i = t.at(i).older {
+			t.at(i).left[t.at(i).direction(s)].note(s, false)
+		}
+	}
 	class := c.classify()
 	// An established connection that only carries data stays what it is.
 	changed := class != c.class || class != classEstablished || s.Flags.Any(tcp.SYN|tcp.FIN|tcp.RST)
@@ -259,6 +265,12 @@ func (c *conn) has(s *tcp.Segment) bool {
 // incarnation picks, among the connections with the key of s, the one that s belongs to; none if it opens or shows another.
 func (t *Table) incarnation(s *tcp.Segment, head uint32) uint32 {
 	if s.Flags.Any(tcp.SYN) && !s.Flags.Any(tcp.RST) {
+		for i := head; i != none && !s.Flags.Any(tcp.ACK); i = t.at(i).older {
+			c := t.at(i)
+			if x := &c.dirs[c.direction(s)]; x.HasSYN() && x.ISS == s.Seq {
+				return i
+			}
+		}
 		for i := head; i != none; i = t.at(i).older {
 			c := t.at(i)
 			dir := c.direction(s)
