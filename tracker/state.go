@@ -349,7 +349,7 @@ func (m moment) accepts(r reassembly.Reset, state tcp.State) bool {
 	}
 	// Exact once X has what is in flight before it: but not if X has shown, by a segment or by silence later than it
 	// could have arrived, that it does not have it. Then the RST is challenged, or the challenge too is lost or suppressed.
-	inFlight := x.Last.Time <= y.Advanced+m.crossing && r.Time <= y.Advanced+delayedACK
+	inFlight := x.Last.Time <= y.SentLast+m.crossing && r.Time <= y.SentLast+delayedACK
 	if y.Has&reassembly.Started != 0 && r.Seq == y.Next && (x.Acks(y.Next) || inFlight) {
 		return true
 	}
