@@ -129,7 +129,7 @@ type Direction struct {
 	SentLast   int64 // when anything that occupies sequence space was last sent
 	ProbeLast  int64 // when the last of Probes was sent
 	Gap        int64 // ns between the last retransmission and what was sent before it; 0 without retransmission
-	Advanced   int64 // when Next last grew
+	advanced   int64 // when Next last grew
 	topTime    int64 // of TopAck
 
 	ResetFirst, ResetLast Reset
@@ -346,7 +346,7 @@ func (d *Direction) addSequence(s *tcp.Segment, y *Direction) Verdict {
 	if d.Has&Started == 0 {
 		d.Has |= Started
 		d.Low, d.Next = seq, end
-		d.Advanced = s.Time
+		d.advanced = s.Time
 		if !occupies {
 			return Verdict{Class: PureACK}
 		}
@@ -370,7 +370,7 @@ func (d *Direction) addSequence(s *tcp.Segment, y *Direction) Verdict {
 		from := d.Next.Max(seq)
 		fresh = uint32(end.Sub(from))
 		d.Next = end
-		d.Advanced = max(d.Advanced, s.Time)
+		d.advanced = max(d.advanced, s.Time)
 	}
 	d.forget()
 	filled := d.fill(tcp.SeqRange{Left: seq, Right: end})
@@ -388,7 +388,7 @@ func (d *Direction) addSequence(s *tcp.Segment, y *Direction) Verdict {
 		v.Class = PureACK
 	case fresh > 0:
 		v.Class = New
-	case filled > 0 && s.Time-d.Advanced < reorderWindow:
+	case filled > 0 && s.Time-d.advanced < reorderWindow:
 		v.Class = OutOfOrder
 		d.OutOfOrder++
 	default:
