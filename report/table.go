@@ -166,7 +166,7 @@ func (c *Capture) notes() []string {
 		note("Left out %s: %s.", count(skipped, "packet"), strings.Join(reasons, ", "))
 	}
 	if c.Duplicates > 0 {
-		note("Counted once: %s seen again within 5 ms, as a mirror port or -i any shows them.", count(c.Duplicates, "segment"))
+		note("Counted once: %s seen again within 3 ms, as a mirror port or -i any shows them.", count(c.Duplicates, "segment"))
 	}
 	if c.DroppedKernel+c.DroppedInterface > 0 {
 		note("Dropped before they could be read: %s by the kernel, %s by the interface. What is said about silence is less "+

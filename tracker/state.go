@@ -181,7 +181,10 @@ func (m moment) synAcked() (is, sure bool) {
 	case m.provesSYN():
 		return true, true
 	}
-	return m.delivered(y.FirstAck, x.SynLast)
+	if is, sure = m.delivered(y.FirstAck, x.SynLast); !is && x.Has&reassembly.BareSYN != 0 && x.FirstPlain.Time > x.SynLast {
+		is = true // it opened at the same time as Y, and has gone on without SYN since
+	}
+	return is, sure
 }
 
 // provesSYN reports whether X showed that it has received an ACK of its SYN.
@@ -270,11 +273,11 @@ func (m moment) silent() bool {
 	if x.Probes > 0 && x.Last.Time <= x.ProbeLast && m.now-x.ProbeLast > delayedACK {
 		return true
 	}
+	if (y.Outstanding(x) || x.Last.Time < y.SentLast) && m.now-y.SentLast > delayedACK+m.crossing {
+		return true
+	}
 	if x.Last.Time >= y.SentLast {
 		return false
-	}
-	if m.now-y.SentLast > delayedACK+m.crossing {
-		return true
 	}
 	// What X has acknowledged it acknowledges again when it comes again: Y has repeated it twice, or more.
 	again := y.SentLast
