@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"net/netip"
+	"strings"
 	"time"
 
 	"tcpleak/tracker"
@@ -44,14 +45,11 @@ func Defaults() []Threshold {
 }
 
 func kindList() string {
-	var list string
-	for i, r := range rules {
-		if i > 0 {
-			list += ", "
-		}
-		list += string(r.kind)
+	var kinds []string
+	for _, r := range rules {
+		kinds = append(kinds, string(r.kind))
 	}
-	return list
+	return strings.Join(kinds, ", ")
 }
 
 // never is a time that does not come.

@@ -49,7 +49,7 @@ const (
 	becauseForged
 )
 
-// why is a reason with its evidence. Its sentence is made only when someone reads it.
+// why is a reason with its evidence.
 type why struct {
 	reason reason
 	packet uint64
@@ -161,7 +161,7 @@ func (t *Table) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
 		return v, false
 	case tcp.SynSent:
 		// A socket in SYN_SENT repeats its SYN; nothing else on the wire shows that an application gives up.
-		if patience := max(m.patience(), synRepeats); m.now-x.SynLast > patience {
+		if patience := max(m.patience(), synRepeats); x.HasSYN() && m.now-x.SynLast > patience {
 			v.state, v.since, v.why.reason = tcp.Closed, x.SynLast+patience, becauseGaveUp
 		}
 		return v, false

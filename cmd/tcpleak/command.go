@@ -226,6 +226,3 @@ func parseThresholds(values []string) ([]diagnosis.Threshold, error) {
 	}
 	return all, nil
 }
-
-// clean makes text from outside harmless to a terminal.
-func clean(s string) string { return report.Clean(s) }

@@ -113,13 +113,17 @@ func (j *job) watch(source capture.Source) error {
 			continue // under load, look at what changed as often as in silence
 		}
 		looked = clock
-		stats := source.Stats()
-		if stats.DroppedKernel+stats.DroppedInterface > 0 {
-			j.table.CaptureDropped()
-		}
+		j.noteDrops(source.Stats())
 		if err := j.announce(monitor.Update(j.table, now)); err != nil {
 			return err
 		}
+	}
+}
+
+// noteDrops tells the table if packets were lost on their way into the capture.
+func (j *job) noteDrops(stats capture.Stats) {
+	if stats.DroppedKernel+stats.DroppedInterface > 0 {
+		j.table.CaptureDropped()
 	}
 }
 
@@ -127,7 +131,7 @@ func (j *job) watch(source capture.Source) error {
 func (j *job) greet(source capture.Source) {
 	var names []string
 	for _, s := range source.Stats().Sources {
-		names = append(names, clean(s.Name)+" ("+strings.Join(s.LinkTypes, ", ")+")")
+		names = append(names, report.Clean(s.Name)+" ("+strings.Join(s.LinkTypes, ", ")+")")
 	}
 	fmt.Fprintf(j.stderr, "tcpleak: capturing on %s; a line for each finding, the report at Ctrl-C\n", strings.Join(names, ", "))
 }
@@ -148,18 +152,19 @@ func (j *job) bid(source capture.Source, monitor *diagnosis.Monitor) {
 		return
 	}
 	for _, summary := range j.later {
-		fmt.Fprintf(j.stderr, "tcpleak: not in the report, as it became clear only after the last packet: %s\n", clean(summary))
+		fmt.Fprintf(j.stderr, "tcpleak: not in the report, as it became clear only after the last packet: %s\n", report.Clean(summary))
 	}
 }
 
 func (j *job) announce(events []diagnosis.Event) error {
 	for i := range events {
 		var err error
-		if j.format == "json" {
+		switch j.format {
+		case "json":
 			err = report.EventJSON(j.stdout, &events[i])
-		} else if j.format == "csv" {
+		case "csv":
 			err = report.EventText(j.stderr, &events[i], time.Local) // stdout is for one table of connections
-		} else {
+		default:
 			err = report.EventText(j.stdout, &events[i], time.Local)
 		}
 		if err != nil {
@@ -172,9 +177,7 @@ func (j *job) announce(events []diagnosis.Event) error {
 // report writes the report and returns the worst severity in it, -1 without findings.
 func (j *job) report(source capture.Source) (worst int, err error) {
 	stats := source.Stats()
-	if stats.DroppedKernel+stats.DroppedInterface > 0 {
-		j.table.CaptureDropped()
-	}
+	j.noteDrops(stats)
 	now := source.Last()
 	worst = -1
 	var findings []diagnosis.Finding
@@ -217,7 +220,7 @@ func (j *job) report(source capture.Source) (worst int, err error) {
 func (j *job) warn(stats capture.Stats) {
 	for _, s := range stats.Sources {
 		if s.Truncated {
-			fmt.Fprintf(j.stderr, "tcpleak: %s is cut off: %s\n", clean(s.Name), clean(s.Truncation))
+			fmt.Fprintf(j.stderr, "tcpleak: %s is cut off: %s\n", report.Clean(s.Name), report.Clean(s.Truncation))
 		}
 	}
 }

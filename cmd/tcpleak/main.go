@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"tcpleak/capture"
+	"tcpleak/report"
 )
 
 // version is set by the linker.
@@ -54,7 +55,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // oneLine keeps a message, which may quote a file's name or its content, on one line and harmless to a terminal.
 func oneLine(s string) string {
-	return clean(strings.Map(func(r rune) rune {
+	return report.Clean(strings.Map(func(r rune) rune {
 		if r == '\n' || r == '\t' {
 			return ' '
 		}
