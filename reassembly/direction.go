@@ -120,7 +120,7 @@ type Direction struct {
 	missed        uint64 // octets of holes that were forgotten
 
 	Syn        Mark  // the first SYN
-	FirstAck   Mark  // the first segment with ACK
+	FirstAck   Mark  // the first segment with ACK that Y may take: not one before the SYN's end, as a keep-alive may be
 	FirstPlain Mark  // the first segment with ACK and without SYN
 	AckReached Mark  // the first segment that acknowledged Ack
 	FinSent    Mark  // the first FIN
@@ -282,7 +282,9 @@ func (d *Direction) addACK(s *tcp.Segment, y *Direction, next tcp.Seq, started b
 		d.Top, d.TopAck, d.topTime = s.Seq, s.Ack, s.Time
 	}
 	d.Has |= ACK
-	d.FirstAck.first(s)
+	if !d.HasSYN() || s.Seq.After(d.ISS) || s.Flags.Any(tcp.SYN) {
+		d.FirstAck.first(s) // RFC 9293 3.10.7.4: what is not acceptable is answered, but its ACK is not processed
+	}
 	if !s.Flags.Any(tcp.SYN) {
 		d.Has |= Plain
 		d.FirstPlain.first(s)

@@ -47,6 +47,7 @@ const (
 	becauseNewSYN
 	becauseNewOther
 	becauseForged
+	becauseOldSYN
 )
 
 // why is a reason with its evidence.
@@ -82,6 +83,7 @@ var sentences = [...]string{
 	becauseNewSYN:      "it opened a new connection with the same addresses and ports in packet %d",
 	becauseNewOther:    "packet %d belongs to a new connection with the same addresses and ports",
 	becauseForged:      "the SYN in packet %d is hardly its own: it ignored the answer, and lives on in an older connection",
+	becauseOldSYN:      "packet %d answers the SYN of its older connection, which came again: it has not opened another",
 }
 
 // String returns the sentence, without a full stop.
@@ -146,6 +148,9 @@ func (t *Table) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
 	if c.older != none && c.openAttempt() && t.forged(c, dir, m.now) {
 		return conclusion{why: why{becauseForged, x.Syn.Packet()}}, false
 	}
+	if t.oldSYN(c, dir) {
+		return conclusion{why: why{becauseOldSYN, y.Syn.Packet()}}, false
+	}
 	f, doubts := m.collect()
 	v = t.explain(c, dir, m, f)
 	sure = decided(f, doubts)
@@ -184,13 +189,24 @@ func (t *Table) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
 // somebody else.
 func (t *Table) forged(c *conn, dir int, now int64) bool {
 	old := t.at(c.older)
-	d := 0
-	if old.ends[0] != c.ends[dir] {
-		d = 1
-	}
+	d := old.directionOf(c.ends[dir])
 	m := moment{x: &old.dirs[d], y: &old.dirs[1-d], now: now, crossing: old.crossing(d)}
 	left := old.left[d]
 	return left.proven && left.at.Packet() == c.dirs[dir].Syn.Packet() && !m.stillLeft(left)
+}
+
+// oldSYN reports whether c began with a SYN-ACK to a SYN with which the silent end of direction dir had opened an older
+// connection: an old duplicate, as in figure 8 of RFC 9293.
+func (t *Table) oldSYN(c *conn, dir int) bool {
+	if y := &c.dirs[1-dir]; c.dirs[dir].Packets == 0 && y.Has&reassembly.SYNACK != 0 {
+		for i := c.older; i != none; i = t.at(i).older {
+			old := t.at(i)
+			if x := &old.dirs[old.directionOf(c.ends[dir])]; x.Has&reassembly.BareSYN != 0 && (x.ISS+1 == y.Ack || x.SynEnd == y.Ack) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // explain gives the state that follows from f, its beginning and its reason.

@@ -39,7 +39,11 @@ type conn struct {
 
 // direction returns the direction of s in c. On a connection of a socket with itself all is direction 0.
 func (c *conn) direction(s *tcp.Segment) int {
-	if s.SrcPort == c.ends[0].port && s.Src == c.ends[0].addr {
+	return c.directionOf(endpoint{s.Src, s.SrcPort})
+}
+
+func (c *conn) directionOf(e endpoint) int {
+	if e.port == c.ends[0].port && e.addr == c.ends[0].addr {
 		return 0
 	}
 	return 1
@@ -84,14 +88,18 @@ func (c *conn) crossing(dir int) int64 {
 }
 
 // answerTime returns how long after x's SYN y first acknowledged, negative where that is not known: a SYN that was repeated
-// later does not tell which of its transmissions was answered.
+// does not tell which of its transmissions was answered.
 func answerTime(x, y *reassembly.Direction) int64 {
+	sent := x.SYNs
+	if x.Has&reassembly.BareSYN != 0 && x.Has&reassembly.SYNACK != 0 {
+		sent-- // the SYN-ACK of a simultaneous open repeats nothing
+	}
 	switch {
 	case !x.HasSYN() || !y.FirstAck.Seen():
+	case sent == 1, sent == 2 && y.FirstAck.Time < x.SynLast:
+		return y.FirstAck.Time - x.Syn.Time
 	case x.SynLast <= y.FirstAck.Time:
 		return y.FirstAck.Time - x.SynLast
-	case x.SYNs == 1:
-		return y.FirstAck.Time - x.Syn.Time
 	}
 	return -1
 }

@@ -173,7 +173,7 @@ func (m moment) synAcked() (is, sure bool) {
 		return x.Has&reassembly.Plain != 0 || y.Has&reassembly.Plain != 0 || x.Packets == 0, false
 	case !x.HasSYN():
 		return true, x.Has&reassembly.Plain != 0
-	case y.Has&reassembly.ACK == 0:
+	case y.Has&reassembly.ACK == 0 || !y.FirstAck.Seen() && !m.provesSYN():
 		if x.Has&reassembly.BareSYN != 0 && x.Has&reassembly.SYNACK != 0 {
 			return false, m.keepsRepeating(x.SYNs-1, x.SynLast) // the SYN-ACK of a simultaneous open repeats no SYN-ACK
 		}

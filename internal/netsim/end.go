@@ -32,6 +32,8 @@ type quirks struct {
 	resetInTimeWait bool
 	resetAhead      bool // it had a RST that lay in its window, but was not the next
 	resetBehind     bool // it had a RST with the number of a FIN that it had acknowledged
+	heardFIN        bool
+	finEnd          tcp.Seq // what acknowledges that FIN, if heardFIN
 }
 
 // observe takes in what the stack says about the newest of its sockets; spoke tells whether it sent something at that.
@@ -68,6 +70,8 @@ func (e *end) corrected(said tcp.State) tcp.State {
 		return tcp.SynSent
 	case said == tcp.FinWait1 && (e.state == tcp.LastAck || e.state == tcp.Closing):
 		return e.state
+	case said == tcp.FinWait1 && e.state == tcp.FinWait1 && e.heardFIN && e.reached.AtOrAfter(e.finEnd):
+		return tcp.Closing // and sent its FIN again at once
 	case said == tcp.FinWait2 && (e.state == tcp.LastAck || e.state == tcp.Closed):
 		return tcp.Closed
 	case said == tcp.FinWait2 && (e.state == tcp.Closing || e.state == tcp.TimeWait):
@@ -101,6 +105,9 @@ func (e *end) heard(f *frame, state tcp.State, at int64) {
 	s := &f.segment
 	if s.Seq == e.reached {
 		f.inOrder = true
+	}
+	if s.Flags.Any(tcp.FIN) {
+		e.heardFIN, e.finEnd = true, s.End()
 	}
 	switch reset := s.Flags.Any(tcp.RST); {
 	case state == tcp.TimeWait && reset:

@@ -62,7 +62,7 @@ func (w *world) undecidable(i int, at int64, got tcp.State) string {
 	}
 	for _, f := range w.frames {
 		switch {
-		case f.from == i && !f.seen() && !w.toldAgain(f):
+		case f.from == i && !f.seen() && !w.toldAgain(f), closed && w.placesReset(f, i):
 			return sentUnseen
 		case f.from != i && f.fate == lost && !w.missed(f):
 			return lostUnseen
@@ -145,6 +145,24 @@ func (w *world) toldAgain(f *frame) bool {
 	return false
 }
 
+// placesReset reports whether f is an acknowledgment by host i that was lost before the capture, and the only one that shows
+// that a RST to i was exactly the next (RFC 5961 3.2).
+func (w *world) placesReset(f *frame, i int) bool {
+	if f.from != i || f.seen() || !f.segment.Flags.Any(tcp.ACK) {
+		return false
+	}
+	acked := false
+	for g := range w.after(0, i) {
+		acked = acked || g.segment.Flags.Any(tcp.ACK) && g.segment.Ack == f.segment.Ack
+	}
+	for g := range w.after(0, 1-i) {
+		if !acked && g.segment.Flags.Any(tcp.RST) && g.segment.Seq == f.segment.Ack {
+			return true
+		}
+	}
+	return false
+}
+
 // missed reports whether f, which was lost behind the capture, made no difference to its receiver, or that has since sent
 // what shows that it did not receive it: later than f could have come, had it only been slow.
 func (w *world) missed(f *frame) bool {
@@ -208,7 +226,7 @@ func (w *world) covers(f *frame, counts func(*frame) bool) bool {
 	const window = 1 << 20
 	acks := func(g *frame, end tcp.Seq) bool {
 		s := &g.segment
-		return g.from == f.from && s.Flags.Any(tcp.ACK) && s.Ack.AtOrAfter(end) && s.Ack.Sub(end) < window
+		return g.from == f.from && s.Flags&(tcp.ACK|tcp.RST) == tcp.ACK && s.Ack.AtOrAfter(end) && s.Ack.Sub(end) < window
 	}
 	before := w.frames[:f.order-1]
 	return slices.ContainsFunc(before, func(g *frame) bool {
@@ -218,10 +236,16 @@ func (w *world) covers(f *frame, counts func(*frame) bool) bool {
 	})
 }
 
-// handshakeUnseen reports whether a SYN was lost before the capture, which then cannot tell the round trip.
+// handshakeUnseen reports whether a SYN or its acknowledgment was lost before the capture, which then cannot tell the round
+// trip.
 func (w *world) handshakeUnseen() bool {
+	var ends [2]tcp.Seq
 	for _, f := range w.frames {
-		if !f.seen() && f.segment.Flags.Any(tcp.SYN) {
+		s := &f.segment
+		if s.Flags.Any(tcp.SYN) {
+			ends[f.from] = s.End()
+		}
+		if !f.seen() && (s.Flags.Any(tcp.SYN) || s.Flags.Any(tcp.ACK) && s.Ack == ends[1-f.from]) {
 			return true
 		}
 	}
@@ -256,7 +280,7 @@ func (w *world) acknowledgedLate(i int) bool {
 		if !f.delivered() || !w.covers(f, func(g *frame) bool { return g.delivered() && g.arrival < f.arrival }) {
 			continue
 		}
-		for g := range w.after(f.order, i) {
+		for g := range w.after(0, i) {
 			if g.sent <= f.arrival && g.segment.Time > f.segment.Time && g.segment.Seq.Before(f.segment.Ack) && g.segment.End() == f.segment.Ack {
 				return true
 			}
@@ -271,7 +295,7 @@ func (w *world) resetLate(i int) bool {
 		if !f.delivered() || !f.segment.Flags.Any(tcp.RST) {
 			continue
 		}
-		for g := range w.after(f.order, i) {
+		for g := range w.after(0, i) {
 			if g.sent <= f.arrival && g.segment.Time > f.segment.Time && !g.segment.Flags.Any(tcp.RST) {
 				return true
 			}

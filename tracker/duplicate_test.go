@@ -1,0 +1,30 @@
+package tracker_test
+
+import "testing"
+
+// RFC 9293 3.10.7.4: a segment that is not acceptable is answered with an ACK and dropped; its own ACK is not processed.
+func TestAKeepAliveDoesNotCompleteTheHandshake(t *testing.T) {
+	play(t, `
+		0.00   client  SYN      seq=100
+		0.01   server  SYN,ACK  seq=300 ack=101       # the ACK of this is lost before the capture
+		1.01   server  SYN,ACK  seq=300 ack=101
+		9.00   client  ACK      seq=100 ack=301       # a keep-alive, one before the next
+		9.01   server  ACK      seq=301 ack=101       # says so
+		= ESTABLISHED! SYN_RCVD?
+		10.00  client  ACK      seq=101 ack=301 len=5
+		= ESTABLISHED? ESTABLISHED?
+	`)
+}
+
+func TestADuplicateOfAnOldSYNOpensNothingAtItsSender(t *testing.T) {
+	play(t, `
+		0.00  client  SYN      seq=100
+		0.01  server  SYN,ACK  seq=300 ack=101
+		0.02  client  ACK      seq=101 ack=301
+		1.00  client  RST,ACK  seq=101 ack=301
+		1.50  server  SYN,ACK  seq=900 ack=101        # the SYN came again, late, behind the capture
+		=2 UNKNOWN?? SYN_RCVD?
+		1.52  client  RST      seq=101
+		=2 CLOSED? CLOSED?
+	`)
+}
