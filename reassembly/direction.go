@@ -50,7 +50,9 @@ type Reset struct {
 	Seq, Ack tcp.Seq // Ack is valid if the flags have ACK
 	// Stamped is set if it carried a timestamp that X's clock may show. Who forges a RST does not know it.
 	Stamped bool
-	TSVal   uint32 // valid if Stamped
+	// Exact is set if it was what Y expected next: of several RSTs, ResetLast is the last exact one if there is one.
+	Exact bool
+	TSVal uint32 // valid if Stamped
 }
 
 // Facts is a set of things known about a direction.
@@ -167,7 +169,7 @@ const reorderWindow = 3e6
 func (d *Direction) Add(s *tcp.Segment, y *Direction) Verdict {
 	d.Packets++
 	if s.Flags.Any(tcp.RST) {
-		d.addReset(s)
+		d.addReset(s, y)
 		return Verdict{Class: ResetClass, Behind: d.Has&Started != 0 && !s.Seq.After(d.Next)}
 	}
 	next, started := d.Next, d.Has&Started != 0
@@ -194,15 +196,15 @@ func (d *Direction) Add(s *tcp.Segment, y *Direction) Verdict {
 	return v
 }
 
-func (d *Direction) addReset(s *tcp.Segment) {
+func (d *Direction) addReset(s *tcp.Segment, y *Direction) {
 	// Timestamps tick at most once a millisecond (RFC 7323 5.4): 2²⁶ are 18 hours. A guess passes once in 64 times.
 	const plausible = 1 << 26
 	stamped := s.Options.Has&tcp.HasTimestamps != 0 && d.Has&TimestampSent != 0 && s.Options.TSVal-d.TSVal < plausible
-	r := Reset{MarkOf(s), s.Seq, s.Ack, stamped, s.Options.TSVal}
+	r := Reset{MarkOf(s), s.Seq, s.Ack, stamped, y.Has&ACK != 0 && s.Seq == y.Ack, s.Options.TSVal}
 	if !d.ResetFirst.Seen() || s.Time < d.ResetFirst.Time {
 		d.ResetFirst = r
 	}
-	if !d.ResetLast.Seen() || s.Time >= d.ResetLast.Time {
+	if !d.ResetLast.Seen() || s.Time >= d.ResetLast.Time && (r.Exact || !d.ResetLast.Exact) {
 		d.ResetLast = r
 	}
 }

@@ -176,8 +176,12 @@ func (t *Table) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
 		// An orphan leaves silently, after tcp_fin_timeout or at once where there are too many.
 		return v, false
 	case tcp.TimeWait:
-		// Linux forgets it at once above tcp_max_tw_buckets.
-		if lastFIN := max(x.SentLast, y.SentLast); m.now-lastFIN >= int64(t.cfg.TimeWait) {
+		// Linux forgets it at once above tcp_max_tw_buckets. A FIN that came again and was not answered did not arrive.
+		lastFIN := max(x.SentLast, y.SentLast)
+		if x.Packets > 0 {
+			lastFIN = max(x.SentLast, min(y.SentLast, x.Last.Time))
+		}
+		if m.now-lastFIN >= int64(t.cfg.TimeWait) {
 			v.state, v.since, v.why.reason = tcp.Closed, lastFIN+int64(t.cfg.TimeWait), becauseTimedOut
 		}
 		return v, false

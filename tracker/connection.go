@@ -75,33 +75,28 @@ func (c *conn) openingSeen() bool { return c.dirs[0].HasSYN() || c.dirs[1].HasSY
 func (c *conn) crossing(dir int) int64 {
 	client, _ := c.client()
 	cl, sv := &c.dirs[client], &c.dirs[1-client]
-	var rtt int64
+	rtt := answerTime(cl, sv)
 	if dir == client {
 		rtt = answerTime(sv, cl)
-	} else {
-		rtt = answerTime(cl, sv)
 	}
-	if rtt < 0 {
-		return unknownCrossing
-	}
-	return min(max(rtt*3/2+minCrossing, minCrossing), maxCrossing)
+	return min(rtt*3/2+minCrossing, maxCrossing)
 }
 
-// answerTime returns how long after x's SYN y first acknowledged, negative where that is not known: a SYN that was repeated
-// does not tell which of its transmissions was answered.
+// answerTime returns how long after x's SYN y first acknowledged. Where SYNs were repeated, or crossed, it does not show which
+// of them was answered: then not longer than from the first.
 func answerTime(x, y *reassembly.Direction) int64 {
-	sent := x.SYNs
-	if x.Has&reassembly.BareSYN != 0 && x.Has&reassembly.SYNACK != 0 {
-		sent-- // the SYN-ACK of a simultaneous open repeats nothing
+	if !x.HasSYN() || !y.FirstAck.Seen() || y.FirstAck.Time < x.Syn.Time {
+		return unknownAnswer
 	}
+	first := y.FirstAck.Time - x.Syn.Time
 	switch {
-	case !x.HasSYN() || !y.FirstAck.Seen():
-	case sent == 1, sent == 2 && y.FirstAck.Time < x.SynLast:
-		return y.FirstAck.Time - x.Syn.Time
+	case x.Has&reassembly.BareSYN != 0 && x.Has&reassembly.SYNACK != 0:
+	case x.SYNs == 1, x.SYNs == 2 && y.FirstAck.Time < x.SynLast:
+		return first
 	case x.SynLast <= y.FirstAck.Time:
 		return y.FirstAck.Time - x.SynLast
 	}
-	return -1
+	return min(first, unknownAnswer)
 }
 
 // far is a distance in sequence space that no window reaches (RFC 7323 2.2 allows 2³⁰; 2²⁶ is 64 MiB) and that a random

@@ -28,3 +28,35 @@ func TestADuplicateOfAnOldSYNOpensNothingAtItsSender(t *testing.T) {
 		=2 CLOSED? CLOSED?
 	`)
 }
+
+// A stack answers late duplicates with RSTs of their own numbers, after the one that counts.
+func TestTheExactOneOfSeveralResetsCounts(t *testing.T) {
+	play(t, `
+		0.00  client  SYN      seq=100
+		0.01  server  SYN,ACK  seq=300 ack=101
+		0.02  client  ACK      seq=101 ack=301
+		1.00  client  PSH,ACK  seq=101 ack=301 len=10
+		1.01  server  RST      seq=301                 # lost behind the capture
+		1.30  client  PSH,ACK  seq=101 ack=301 len=10
+		1.31  server  RST      seq=301
+		1.32  server  RST      seq=250
+		= CLOSED? CLOSED?
+	`)
+}
+
+func TestAFINThatIsNotAnsweredDoesNotProlongTimeWait(t *testing.T) {
+	play(t, `
+		0.00   client  SYN      seq=100
+		0.01   server  SYN,ACK  seq=300 ack=101
+		0.02   client  ACK      seq=101 ack=301
+		1.00   client  FIN,ACK  seq=101 ack=301
+		1.01   server  ACK      seq=301 ack=102
+		2.00   server  FIN,ACK  seq=301 ack=102
+		2.01   client  ACK      seq=102 ack=302        # lost behind the capture
+		8.00   server  FIN,ACK  seq=301 ack=102
+		8.01   client  ACK      seq=102 ack=302        # lost, too
+		20.00  server  FIN,ACK  seq=301 ack=102        # lost on its way to the client, which does not answer
+		67.00  = TIME_WAIT? LAST_ACK?
+		69.00  = CLOSED? LAST_ACK?
+	`)
+}

@@ -84,10 +84,10 @@ const (
 	delayedACK = int64(500 * time.Millisecond)
 	// synRepeats is when the SYN of an attempt has been repeated: 1 s by RFC 6298 2.1, 3 s in older stacks.
 	synRepeats = int64(3500 * time.Millisecond)
-	// unknownCrossing stands in where no handshake tells the round trip.
-	unknownCrossing = int64(50 * time.Millisecond)
-	minCrossing     = int64(2 * time.Millisecond)
-	maxCrossing     = int64(time.Second)
+	// unknownAnswer stands in where no handshake tells the round trip.
+	unknownAnswer = int64(32 * time.Millisecond)
+	minCrossing   = int64(2 * time.Millisecond)
+	maxCrossing   = int64(time.Second)
 	// reorder is how far timestamps of segments of one sender may be out of order.
 	reorder = int64(5 * time.Millisecond)
 	// disorder is how far a capture may be out of order at worst: whoever goes on for longer after a RST did not send it.

@@ -106,7 +106,7 @@ func (e *end) heard(f *frame, state tcp.State, at int64) {
 	if s.Seq == e.reached {
 		f.inOrder = true
 	}
-	if s.Flags.Any(tcp.FIN) {
+	if s.Flags.Any(tcp.FIN) && state != tcp.SynSent {
 		e.heardFIN, e.finEnd = true, s.End()
 	}
 	switch reset := s.Flags.Any(tcp.RST); {

@@ -228,11 +228,16 @@ func (w *world) covers(f *frame, counts func(*frame) bool) bool {
 		s := &g.segment
 		return g.from == f.from && s.Flags&(tcp.ACK|tcp.RST) == tcp.ACK && s.Ack.AtOrAfter(end) && s.Ack.Sub(end) < window
 	}
-	before := w.frames[:f.order-1]
+	before, opened, iss := w.frames[:f.order-1], 0, tcp.Seq(0)
+	for _, g := range before {
+		if g.from == f.from && g.segment.Flags.Any(tcp.SYN) && g.segment.Seq != iss {
+			opened, iss = g.order, g.segment.Seq // what acknowledged before was another connection
+		}
+	}
 	return slices.ContainsFunc(before, func(g *frame) bool {
 		end := g.segment.End()
 		return g.from != f.from && g.segment.Flags.Any(tcp.SYN|tcp.FIN) && acks(f, end) &&
-			!slices.ContainsFunc(before, func(h *frame) bool { return counts(h) && acks(h, end) })
+			!slices.ContainsFunc(before, func(h *frame) bool { return h.order >= opened && counts(h) && acks(h, end) })
 	})
 }
 
@@ -397,12 +402,17 @@ func (w *world) justVanished(i int, at int64) bool {
 	if x.vanished == 0 {
 		return false
 	}
+	last := x.vanished
+	for f := range w.after(0, i) {
+		if f.sent > x.vanished {
+			return false
+		}
+		last = max(last, f.segment.Time) // what was on its way looks like an answer
+	}
 	for _, f := range w.frames {
 		switch s := &f.segment; {
 		case !f.seen():
-		case f.from == i && f.sent > x.vanished:
-			return false
-		case f.from != i && s.Time > x.vanished && s.Time < at-answerTime && w.needsAnswer(f):
+		case f.from != i && s.Time > last && s.Time < at-answerTime && w.needsAnswer(f):
 			return false
 		}
 	}
