@@ -1,4 +1,4 @@
-// Package diagnosis says what is wrong with a connection: which end is at fault, since when, why, and what to do next.
+// Package diagnosis says what is wrong with connections: which end is at fault, since when, why, and what to do next.
 package diagnosis
 
 import (
@@ -25,7 +25,8 @@ func (s Severity) String() string { return [...]string{"info", "warning", "criti
 // Kind names what is wrong, as in "stuck_close_wait".
 type Kind string
 
-// Culprit is the end at fault.
+// Culprit is the end at fault. Its address is the zero Addr where nobody or many are at fault, its port 0 where the
+// connections of a finding come from several.
 type Culprit struct {
 	Role tracker.Role
 	Addr tcp.Addr
@@ -39,26 +40,45 @@ type Evidence struct {
 	Meaning string
 }
 
-// Finding is one thing that is wrong.
+// Growth is how a leak grows.
+type Growth struct {
+	PerMinute float64
+	From, To  int           // connections at the beginning and at the end of Over
+	Over      time.Duration // the time that it was watched for
+	Limits    []Limit
+}
+
+// Limit is a number of descriptors that a leak will reach.
+type Limit struct {
+	Descriptors int
+	In          time.Duration // from now, at the present rate
+}
+
+// MaxListed is how many connections a finding lists; it counts all of them.
+const MaxListed = 10_000
+
+// Finding is one thing that is wrong: with one connection, or with all those that share the kind, the culprit and the service.
 type Finding struct {
-	ID          int // from 1 within a report
+	ID          int // from 1 within a report, the worst first
 	Kind        Kind
 	Severity    Severity
-	Certainty   tracker.Certainty
-	Connections []uint64
-	Ref         tracker.Ref // finds the connection again
+	Certainty   tracker.Certainty // of the connection that it is oldest at
+	Connections []uint64          // in the order of their IDs, at most MaxListed
+	Count       int               // how many connections it is about; 0 if it is about the capture
 	Culprit     Culprit
-	Service     netip.AddrPort // the connection's server: with Kind and the culprit's role and address it names a group
-	// Shared is set where the culprits of one service are one group, whoever they are: their addresses may be forged.
-	Shared     bool
-	Since      int64 // ns since 1970
-	For        time.Duration
-	ForAtLeast bool   // For is a lower bound
-	Summary    string // what is wrong at which end, one line
-	Cause      string // in words for an engineer who does not remember RFC 9293
-	Next       string // what to do next, on which host: a clause that Command completes
-	Command    string // for a shell
-	Evidence   []Evidence
+	Culprits    int            // how many addresses are at fault, 0 if none is
+	Service     netip.AddrPort // the connections' server; the zero value where there are many
+	Since       int64          // ns since 1970, of the oldest; for what happens in a moment, of the first
+	For         time.Duration  // 0 for what happens in a moment
+	ForAtLeast  bool           // For is a lower bound
+	Growth      *Growth        // of a leak
+	Summary     string         // what is wrong at which end, one line
+	Cause       string         // in words for an engineer who does not remember RFC 9293
+	Next        string         // what to do next, on which host: a clause that Command completes
+	Command     string         // for a shell
+	Evidence    []Evidence     // of the oldest
+
+	key key
 }
 
 // NextStep is Next and Command in one sentence.
@@ -68,3 +88,27 @@ func (f *Finding) NextStep() string {
 	}
 	return f.Next + ": " + f.Command
 }
+
+// key tells findings apart, and one group of connections from another.
+type key struct {
+	kind    Kind
+	role    tracker.Role
+	addr    tcp.Addr // of the culprit; zero where whoever it is belongs to one group
+	service endpoint
+}
+
+type endpoint struct {
+	addr tcp.Addr
+	port uint16
+}
+
+func endpointOf(e *tracker.Endpoint) endpoint { return endpoint{e.Addr, e.Port} }
+
+func (e endpoint) addrPort() netip.AddrPort {
+	if e == (endpoint{}) {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(e.addr.Netip(), e.port)
+}
+
+func (e endpoint) String() string { return e.addrPort().String() }

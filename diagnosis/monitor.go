@@ -2,55 +2,92 @@ package diagnosis
 
 import (
 	"cmp"
-	"container/heap"
 	"maps"
 	"slices"
 	"time"
-
-	"tcpleak/tracker"
 )
 
-// Event is a finding that begins or ends.
+// Change is what happened to a finding.
+type Change uint8
+
+// The changes.
+const (
+	Raised  Change = iota
+	Updated        // it is worse, or about twice as many connections as when it was last told
+	Cleared
+)
+
+// String returns "raised", "updated" or "cleared".
+func (c Change) String() string { return [...]string{"raised", "updated", "cleared"}[c] }
+
+// Event is a finding that begins, grows or ends.
 type Event struct {
 	Time    int64 // ns since 1970, on the capture's clock
-	Raised  bool  // otherwise cleared
+	Change  Change
 	Finding Finding
 }
 
-// Monitor follows the connections of a table and says when a finding is raised and when it clears: once each. It is not
-// safe for concurrent use.
+// Monitor follows the findings of successive analyses and says when one is raised, grows and clears. It is not safe for
+// concurrent use.
 type Monitor struct {
-	rules    *Rules
-	standing map[uint64]Finding // by connection
-	due      alarms
-	pending  map[uint64]int64 // the alarm of a connection that counts: the earliest
+	standing map[key]*standing
 	nextID   int
 }
 
-// NewMonitor returns a Monitor that has seen nothing.
-func NewMonitor(r *Rules) *Monitor {
-	return &Monitor{rules: r, standing: make(map[uint64]Finding), pending: make(map[uint64]int64)}
+type standing struct {
+	finding Finding
+	told    Finding // as it was last told
+	newest  int64   // when it was raised, or its count last grew
 }
 
-// Update looks at the connections of t that changed and at those whose time has come, and returns what that raises and
-// clears. The time now, in ns since 1970, must not run backwards. The table must collect changes. Connections that nothing
-// happens to cost nothing.
-func (m *Monitor) Update(t *tracker.Table, now int64) []Event {
+// forgetAfter is how long what happened in a moment stands after the last time.
+const forgetAfter = int64(60 * time.Second)
+
+// NewMonitor returns a Monitor that has seen nothing.
+func NewMonitor() *Monitor { return &Monitor{standing: make(map[key]*standing)} }
+
+// Update compares a with what stood before, and returns what has changed, what is raised in the order of a. The IDs of
+// findings are the monitor's own: they stay as long as a finding stands.
+func (m *Monitor) Update(a *Analysis) []Event {
 	var events []Event
-	for c := range t.Changed(now) {
-		events = m.look(c, now, events)
-	}
-	var c tracker.Connection
-	for len(m.due) > 0 && m.due[0].at <= now {
-		a := heap.Pop(&m.due).(alarm)
-		if m.pending[a.ref.ID()] != a.at {
-			continue // another alarm has taken its place
+	now := a.now
+	found := make(map[key]bool, len(a.Findings))
+	for i := range a.Findings {
+		f := a.Findings[i]
+		s := m.standing[f.key]
+		if f.For == 0 && (s == nil || f.Count == s.finding.Count) {
+			// It happens in a moment, and what is in the table may have happened long ago.
+			if s == nil && now-a.newest(f.key) > forgetAfter || s != nil && now-s.newest > forgetAfter {
+				continue
+			}
 		}
-		delete(m.pending, a.ref.ID())
-		if t.Get(a.ref, now, &c) {
-			events = m.look(&c, now, events)
-		} else {
-			events = m.clear(a.ref.ID(), now, events) // forgotten to save memory
+		found[f.key] = true
+		if s == nil {
+			m.nextID++
+			f.ID = m.nextID
+			m.standing[f.key] = &standing{f, f, now}
+			events = append(events, Event{now, Raised, f})
+			continue
+		}
+		f.ID = s.finding.ID
+		if f.Count > s.finding.Count {
+			s.newest = now
+		}
+		s.finding = f
+		if f.Severity > s.told.Severity || f.Count >= 2*max(s.told.Count, 1) {
+			s.told = f
+			events = append(events, Event{now, Updated, f})
+		}
+	}
+	for _, k := range slices.SortedFunc(maps.Keys(m.standing), func(a, b key) int {
+		return cmp.Compare(m.standing[a].finding.ID, m.standing[b].finding.ID)
+	}) {
+		if s := m.standing[k]; !found[k] {
+			delete(m.standing, k)
+			if s.finding.For != 0 {
+				s.finding.For = time.Duration(now - s.finding.Since)
+			}
+			events = append(events, Event{now, Cleared, s.finding})
 		}
 	}
 	return events
@@ -58,71 +95,21 @@ func (m *Monitor) Update(t *tracker.Table, now int64) []Event {
 
 // Standing returns the findings that have been raised and not cleared, in the order in which they were raised.
 func (m *Monitor) Standing() []Finding {
-	return slices.SortedFunc(maps.Values(m.standing), func(a, b Finding) int { return cmp.Compare(a.ID, b.ID) })
+	var all []Finding
+	for _, s := range m.standing {
+		all = append(all, s.finding)
+	}
+	slices.SortFunc(all, func(a, b Finding) int { return cmp.Compare(a.ID, b.ID) })
+	return all
 }
 
-// look brings what is known about c up to date.
-func (m *Monitor) look(c *tracker.Connection, now int64, events []Event) []Event {
-	f, found := m.rules.Diagnose(c, now)
-	old, stood := m.standing[c.ID]
-	if stood && (!found || f.Kind != old.Kind) {
-		events = m.clear(c.ID, now, events)
-		stood = false
+// Beyond returns the summaries of what stands in m and not in o.
+func (m *Monitor) Beyond(o *Monitor) []string {
+	var all []string
+	for _, f := range m.Standing() {
+		if o.standing[f.key] == nil {
+			all = append(all, f.Summary)
+		}
 	}
-	if !found {
-		m.wake(c, m.rules.Due(c))
-		return events
-	}
-	if stood {
-		f.ID = old.ID
-	} else {
-		m.nextID++
-		f.ID = m.nextID
-		events = append(events, Event{Time: now, Raised: true, Finding: f})
-	}
-	m.standing[c.ID] = f
-	// Silence alone can end a finding, as it shows that a repeated SYN-ACK has been acknowledged after all. The longer
-	// one has stood, the less that hurries.
-	m.wake(c, add(now, min(max(f.For/4, time.Second), time.Minute)))
-	return events
-}
-
-func (m *Monitor) clear(id uint64, now int64, events []Event) []Event {
-	f, ok := m.standing[id]
-	if !ok {
-		return events
-	}
-	delete(m.standing, id)
-	f.For = time.Duration(now - f.Since)
-	return append(events, Event{Time: now, Finding: f})
-}
-
-// wake has c looked at again at the given time or before. An earlier alarm stays, so that the heap does not grow with what
-// happens to a connection.
-func (m *Monitor) wake(c *tracker.Connection, at int64) {
-	if set, ok := m.pending[c.ID]; at == never || ok && set <= at {
-		return
-	}
-	m.pending[c.ID] = at
-	heap.Push(&m.due, alarm{at, c.Ref})
-}
-
-// alarm is a time at which a connection may have become a finding.
-type alarm struct {
-	at  int64
-	ref tracker.Ref
-}
-
-// alarms is a heap, the earliest first.
-type alarms []alarm
-
-func (a alarms) Len() int           { return len(a) }
-func (a alarms) Less(i, j int) bool { return a[i].at < a[j].at }
-func (a alarms) Swap(i, j int)      { a[i], a[j] = a[j], a[i] }
-func (a *alarms) Push(x any)        { *a = append(*a, x.(alarm)) }
-func (a *alarms) Pop() any {
-	old := *a
-	last := old[len(old)-1]
-	*a = old[:len(old)-1]
-	return last
+	return all
 }

@@ -1,151 +1,217 @@
 package diagnosis
 
 import (
+	"errors"
 	"fmt"
+	"math"
+	"strconv"
+	"strings"
 	"time"
 
-	"tcpleak/tcp"
 	"tcpleak/tracker"
 )
 
-// The kinds of findings.
-const (
-	StuckCloseWait    Kind = "stuck_close_wait"
-	HalfOpenHandshake Kind = "half_open_handshake"
-)
+// Threshold is what it takes to be a finding: how long a condition lasts, or how many there are. Zero is no condition.
+type Threshold struct {
+	Kind  Kind
+	Age   time.Duration
+	Count int
+}
+
+// ParseThreshold reads KIND=DURATION or KIND=COUNT: which of them a kind takes, Explain tells; a leak takes either. What the
+// text does not give is negative: Set leaves it as it is.
+func ParseThreshold(text string) (Threshold, error) {
+	kind, value, ok := strings.Cut(text, "=")
+	if !ok {
+		return Threshold{}, errors.New("write KIND=DURATION or KIND=COUNT, as in stuck_close_wait=30s")
+	}
+	about, err := find(Kind(kind))
+	if err != nil {
+		return Threshold{}, err
+	}
+	t := Threshold{Kind: about.Kind, Age: -1, Count: -1}
+	count, countErr := strconv.Atoi(value)
+	age, ageErr := time.ParseDuration(value)
+	switch {
+	case about.Age == 0 && about.Count == 0:
+		return Threshold{}, fmt.Errorf("%s has no threshold", about.Kind)
+	case countErr == nil && about.Count > 0 && count > 0:
+		t.Count = count
+	case ageErr == nil && about.Age > 0 && age >= 0:
+		t.Age = age
+	case about.Count == 0:
+		return Threshold{}, fmt.Errorf("%q is no duration; write one like 30s or 5m", value)
+	case about.Age == 0:
+		return Threshold{}, fmt.Errorf("%q is no number above 0", value)
+	default:
+		return Threshold{}, fmt.Errorf("%q is neither a duration nor a number above 0", value)
+	}
+	return t, nil
+}
+
+// ParseKind returns the kind of the given name.
+func ParseKind(name string) (Kind, error) {
+	about, err := find(Kind(name))
+	return about.Kind, err
+}
+
+func find(kind Kind) (About, error) {
+	if about, ok := Explain(kind); ok {
+		return about, nil
+	}
+	var names []string
+	for _, about := range Kinds() {
+		names = append(names, string(about.Kind))
+	}
+	return About{}, fmt.Errorf("there is no finding of kind %q; there are %s", kind, strings.Join(names, ", "))
+}
+
+// Rules say what a finding is. The zero value is not ready: use NewRules. Safe for concurrent use.
+type Rules struct {
+	thresholds map[Kind]Threshold
+	muted      map[Kind]bool
+}
+
+// NewRules returns the rules with the default thresholds.
+func NewRules() *Rules {
+	r := &Rules{thresholds: make(map[Kind]Threshold), muted: make(map[Kind]bool)}
+	for _, about := range Kinds() {
+		r.thresholds[about.Kind] = Threshold{about.Kind, about.Age, about.Count}
+	}
+	return r
+}
+
+// Set replaces the threshold of a kind, but for what is negative. It must not be called while the rules are in use.
+func (r *Rules) Set(t Threshold) {
+	old := r.thresholds[t.Kind]
+	if t.Age < 0 {
+		t.Age = old.Age
+	}
+	if t.Count < 0 {
+		t.Count = old.Count
+	}
+	r.thresholds[t.Kind] = t
+}
+
+// Mute leaves out the findings of the given kinds. What they would explain is not reported as something else. It must not be
+// called while the rules are in use.
+func (r *Rules) Mute(kinds ...Kind) {
+	for _, kind := range kinds {
+		r.muted[kind] = true
+	}
+}
+
+// Threshold returns the threshold of a kind.
+func (r *Rules) Threshold(kind Kind) Threshold { return r.thresholds[kind] }
 
 // suspect is one end X of a connection, looked at by a rule.
 type suspect struct {
 	c       *tracker.Connection
 	role    tracker.Role
 	x, peer *tracker.Endpoint
+	now     int64
+	limit   Threshold
+	crowd   *crowd
 }
 
-// rule is one kind of finding. It holds for an end while that end is in state for the threshold or longer; the rest puts
-// it into words.
+// held is how long a condition has held: since when, and from when on that counts for the threshold.
+type held struct {
+	since, counts int64
+}
+
+func heldSince(t int64) held { return held{t, t} }
+
+// blame is the end at fault, or nobody; the direction or the end that a finding is about is then named by role alone.
+type blame struct {
+	role   tracker.Role
+	nobody bool
+}
+
+// rule is one kind of finding about a connection. It holds for an end when its condition does, for the threshold or longer;
+// the rest puts it into words.
 type rule struct {
-	kind      Kind
-	severity  Severity
-	threshold time.Duration
-	state     tcp.State
-	shared    bool // see Finding.Shared
-	culprit   func(s suspect) tracker.Role
-	summary   func(s suspect, age string) string
-	cause     func(s suspect) string
-	next      func(s suspect) (advice, command string)
-	evidence  func(s suspect) []Evidence
+	kind Kind
+	// beside is set for what may stand beside another finding about the same connection. Of the others, a connection has
+	// one: about the first rule that holds.
+	beside   bool
+	oneSided bool // it holds whether or not the peer's segments were captured
+	moment   bool // it happens in a moment, and does not last
+	seen     bool // it rests on segments, not on a state
+	shared   bool // connections whose client is at fault are one group, whoever that is: addresses may be forged
+	whole    bool // all connections are one group, which is put into words as such
+
+	holds    func(s *suspect) (held, bool)
+	culprit  func(s *suspect) blame
+	summary  func(s *suspect, age string) string
+	cause    func(s *suspect) string
+	next     func(s *suspect) (advice, command string)
+	evidence func(s *suspect) []Evidence
 }
 
-// rules is ordered: a connection has one finding, about the first rule that holds.
-var rules = []rule{
-	{
-		kind: StuckCloseWait, severity: Warning, threshold: 60 * time.Second, state: tcp.CloseWait,
-		culprit: func(s suspect) tracker.Role { return s.role },
-		summary: func(s suspect, age string) string {
-			return fmt.Sprintf("The %v %s has not closed its end, %s after the %v %s closed.",
-				s.role, hostPort(s.x), age, s.role.Peer(), hostPort(s.peer))
-		},
-		cause: func(s suspect) string {
-			return fmt.Sprintf("The %v sent its FIN and the %v's kernel acknowledged it, but the application on the %[2]v never "+
-				"called close() on this socket. Usually a code path forgets it: an unread response body, an error return, a "+
-				"pool that does not notice that the other end has gone. The socket and its descriptor stay until the process "+
-				"closes them or ends.", s.role.Peer(), s.role)
-		},
-		next: func(s suspect) (advice, command string) {
-			return fmt.Sprintf("On %s, name the process", s.x.Addr), ssCommand("state close-wait", s)
-		},
-		evidence: func(s suspect) []Evidence {
-			return marks(
-				proof(s.peer.Facts.FIN, s.role.Peer(), "closes its end"),
-				proof(s.x.Facts.AckReached, s.role, "acknowledges the FIN; its own never follows"),
-				proof(s.x.Facts.Last, s.role, "last sign of life"),
-			)
-		},
-	},
-	{
-		kind: HalfOpenHandshake, severity: Warning, threshold: 3 * time.Second, state: tcp.SynRcvd, shared: true,
-		culprit: func(s suspect) tracker.Role {
-			if answered(s) {
-				return s.role
-			}
-			return s.role.Peer()
-		},
-		summary: func(s suspect, age string) string {
-			if answered(s) {
-				return fmt.Sprintf("The %v %s does not take the ACK that completes the handshake, %s after it answered the SYN.",
-					s.role, hostPort(s.x), age)
-			}
-			return fmt.Sprintf("The %v %s has waited %s for the ACK that completes the handshake with %s.",
-				s.role, hostPort(s.x), age, hostPort(s.peer))
-		},
-		cause: func(s suspect) string {
-			if answered(s) {
-				return fmt.Sprintf("The %v's ACK passed the capture, yet the %v goes on repeating its SYN-ACK. Either its accept queue is "+
-					"full, because the application is too slow to accept(), or the ACK is lost between the capture and the %[2]v. "+
-					"The %[1]v believes that the connection is open.", s.role.Peer(), s.role)
-			}
-			if s.peer.Facts.SYNLast > s.x.Facts.SYN.Time {
-				return fmt.Sprintf("The %v answered the SYN, and the %v goes on repeating it: the SYN-ACK does not reach it. A firewall or "+
-					"an asymmetric route drops it on the way back.", s.role, s.role.Peer())
-			}
-			return fmt.Sprintf("The %v answered the SYN, and the %v has been silent since. It went away, the SYN-ACK is dropped on "+
-				"the way back, or the SYN's source address was forged.", s.role, s.role.Peer())
-		},
-		next: func(s suspect) (advice, command string) {
-			if answered(s) {
-				return fmt.Sprintf("On %s, compare Recv-Q with Send-Q (the backlog), and look for overflows", s.x.Addr),
-					fmt.Sprintf("ss -ltn '( sport = :%d )'; nstat -az TcpExtListenOverflows", s.x.Port)
-			}
-			return fmt.Sprintf("On %s, see whether the SYN-ACK arrives", s.peer.Addr),
-				fmt.Sprintf("tcpdump -ni any 'tcp and host %s and port %d'", s.x.Addr, s.x.Port)
-		},
-		evidence: func(s suspect) []Evidence {
-			return marks(
-				proof(s.peer.Facts.SYN, s.role.Peer(), "asks for the connection"),
-				proof(s.x.Facts.SYN, s.role, fmt.Sprintf("answers; sent %s", times(s.x.Facts.SYNs))),
-				proof(s.peer.Facts.FirstACK, s.role.Peer(), "completes the handshake, to no effect"),
-			)
-		},
-	},
+// verdict is a rule that holds for a connection.
+type verdict struct {
+	rule *rule
+	s    suspect
+	held held
 }
 
-// answered reports whether the ACK that the end in SYN_RCVD waits for has passed the capture.
-func answered(s suspect) bool { return s.peer.Facts.FirstACK.Seen() }
-
-func times(n uint16) string {
-	if n == 1 {
-		return "once"
-	}
-	return fmt.Sprintf("%d times", n)
-}
-
-func proof(m tracker.Mark, from tracker.Role, meaning string) Evidence {
-	return Evidence{Mark: m, From: from, Meaning: meaning}
-}
-
-// marks keeps the segments that were seen, each once and in the order in which they are given.
-func marks(all ...Evidence) []Evidence {
-	var kept []Evidence
-	for _, e := range all {
-		if e.Seen() && (len(kept) == 0 || kept[len(kept)-1].Packet != e.Packet) {
-			kept = append(kept, e)
+// judge yields what is wrong with c at now: at most one verdict of those that stand alone, and any number beside it.
+func (r *Rules) judge(c *tracker.Connection, now int64, crowd *crowd, yield func(verdict)) {
+	alone := false
+	for i := range rules {
+		rule := &rules[i]
+		if alone && !rule.beside || c.Visibility != tracker.BothSides && !rule.oneSided {
+			continue // what the unseen end has sent is not known
+		}
+		for role := tracker.Client; role <= tracker.Server; role++ {
+			s := suspect{
+				c: c, role: role, x: &c.Ends[role], peer: &c.Ends[role.Peer()], now: now, limit: r.thresholds[rule.kind], crowd: crowd,
+			}
+			held, ok := rule.holds(&s)
+			if !ok || now < add(held.counts, s.limit.Age) {
+				continue
+			}
+			yield(verdict{rule, s, held})
+			alone = alone || !rule.beside
+			if !rule.beside || rule.whole {
+				break
+			}
 		}
 	}
-	return kept
 }
 
-func hostPort(e *tracker.Endpoint) string {
-	if e.Addr.Is4() {
-		return fmt.Sprintf("%s:%d", e.Addr, e.Port)
+// key returns the group that v belongs to.
+func (v *verdict) key() key {
+	if v.rule.whole {
+		return key{kind: v.rule.kind}
 	}
-	return fmt.Sprintf("[%s]:%d", e.Addr, e.Port)
+	k := key{kind: v.rule.kind, service: endpointOf(&v.s.c.Ends[tracker.Server])}
+	b := v.rule.culprit(&v.s)
+	k.role = b.role
+	if !b.nobody && (!v.rule.shared || k.role == tracker.Server) {
+		k.addr = v.s.c.Ends[k.role].Addr
+	}
+	return k
 }
 
-// ssCommand finds the sockets like that of the suspect on its host: a server's by its own port, a client's, which has
-// another port each time, by the server's.
-func ssCommand(filter string, s suspect) string {
-	if s.role == tracker.Server {
-		return fmt.Sprintf("ss -tnp %s '( sport = :%d )'", filter, s.x.Port)
+// certainty says how far v may be trusted.
+func (v *verdict) certainty() tracker.Certainty {
+	if !v.rule.seen {
+		return v.s.x.Certainty
 	}
-	return fmt.Sprintf("ss -tnp %s 'dst %s'", filter, hostPort(s.peer))
+	if v.s.c.Opened == tracker.Midstream || v.s.c.Visibility != tracker.BothSides {
+		return tracker.Presumed
+	}
+	return tracker.Confirmed
+}
+
+// never is a time that does not come.
+const never = int64(math.MaxInt64)
+
+// add returns t+d without wrapping round: a capture's clock may be absurd.
+func add(t int64, d time.Duration) int64 {
+	if sum := t + int64(d); sum >= t {
+		return sum
+	}
+	return never
 }

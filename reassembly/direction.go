@@ -2,7 +2,7 @@
 //
 // It keeps facts, not payload. Those that states follow from are minima, maxima and unions over the segments of the
 // direction, so that the order in which a capture shows them does not matter; what needs an order takes it from the
-// capture's timestamps, and a few hints (Gap, Probes, Window, AckStep, FINBehind) from the order of the capture.
+// capture's timestamps, and a few hints (Gap, Probes, Repeats, Asked, Window, AckStep, FINBehind) from the order of the capture.
 //
 // Sequence numbers are compared only with others of the moment: a connection that sends more than 2³¹ octets leaves its ISS
 // behind. What is true of the opening is therefore kept as a fact of its own.
@@ -79,6 +79,7 @@ const (
 	HolesLost                       // there were more holes than are kept
 	ScaleSent                       // a SYN carried a window scale, which is in WindowScale
 	SynPayload                      // a SYN carried payload (RFC 7413)
+	BeyondFIN                       // payload was sent beyond the FIN
 )
 
 const maxHoles = 4
@@ -114,7 +115,9 @@ type Direction struct {
 	Retransmitted uint32
 	OutOfOrder    uint32
 	ZeroWindows   uint32 // times that the window went from open to closed
+	DataSegments  uint32 // with payload, retransmissions included
 	Probes        uint16 // keep-alives and window probes that Y has not answered, saturating
+	Repeats       uint16 // retransmissions and further probes since Asked, saturating
 	SYNs          uint16 // transmissions of the SYN, saturating
 	FINs          uint16 // transmissions of the FIN, saturating
 	nHoles        uint8
@@ -130,6 +133,10 @@ type Direction struct {
 	SynLast    int64 // when the SYN was last sent, ns since 1970
 	SentLast   int64 // when anything that occupies sequence space was last sent
 	ProbeLast  int64 // when the last of Probes was sent
+	DataLast   int64 // when payload was last sent for the first time, ns since 1970
+	Asked      Mark  // the first segment since Y was last heard that needs an answer
+	AskedIdle  int64 // ns of silence of both ends before Asked; 0 without an earlier segment
+	ZeroSince  Mark  // where the window went to zero; not Seen while it is open
 	Gap        int64 // ns between the last retransmission and what was sent before it; 0 without retransmission
 	advanced   int64 // when Next last grew
 	topTime    int64 // of TopAck
@@ -172,9 +179,12 @@ func (d *Direction) Add(s *tcp.Segment, y *Direction) Verdict {
 		d.addReset(s, y)
 		return Verdict{Class: ResetClass, Behind: d.Has&Started != 0 && !s.Seq.After(d.Next)}
 	}
-	next, started := d.Next, d.Has&Started != 0
+	next, started, before := d.Next, d.Has&Started != 0, d.Last.Time
 	d.Last.last(s)
 	v := d.addSequence(s, y)
+	if s.Seq != s.End() || v.Class == KeepAlive || v.Class == ZeroWindowProbe {
+		d.addQuestion(s, y, v.Class, before)
+	}
 	if v.Class == PureACK && s.Flags.Any(tcp.ACK) && d.Has&ACK != 0 && s.Ack == d.Ack {
 		switch {
 		case s.Window != d.Window:
@@ -194,6 +204,29 @@ func (d *Direction) Add(s *tcp.Segment, y *Direction) Verdict {
 	}
 	d.addTimestamps(s)
 	return v
+}
+
+// addQuestion notes what needs an answer: since when there has been none, and how often X has asked again.
+func (d *Direction) addQuestion(s *tcp.Segment, y *Direction, class Class, before int64) {
+	switch {
+	case !d.Asked.Seen() || y.Last.Time >= d.Asked.Time:
+		d.Asked, d.AskedIdle, d.Repeats = MarkOf(s), 0, 0
+		if last := max(before, y.Last.Time); last != 0 {
+			d.AskedIdle = max(s.Time-last, 0)
+		}
+	case class == Retransmission || class == KeepAlive || class == ZeroWindowProbe:
+		d.Repeats = saturate(d.Repeats)
+	}
+	if s.Len == 0 {
+		return
+	}
+	d.DataSegments++
+	if class == New {
+		d.DataLast = max(d.DataLast, s.Time)
+	}
+	if d.Has&FIN != 0 && s.End().After(d.Fin+1) {
+		d.Has |= BeyondFIN
+	}
 }
 
 func (d *Direction) addReset(s *tcp.Segment, y *Direction) {
@@ -337,8 +370,12 @@ func (d *Direction) addWindow(s *tcp.Segment) {
 	if s.Time < d.Last.Time {
 		return
 	}
-	if s.Window == 0 && !s.Flags.Any(tcp.SYN) && (d.Window != 0 || d.Packets == 1) {
+	switch {
+	case s.Window != 0:
+		d.ZeroSince = Mark{}
+	case !s.Flags.Any(tcp.SYN) && (d.Window != 0 || d.Packets == 1):
 		d.ZeroWindows++
+		d.ZeroSince = MarkOf(s)
 	}
 	d.Window = s.Window
 }
@@ -402,8 +439,8 @@ func (d *Direction) addSequence(s *tcp.Segment, y *Direction) Verdict {
 			d.Gap = gap
 		}
 	}
-	if occupies {
-		d.SentLast = max(d.SentLast, s.Time)
+	if occupies && (d.Has&FIN == 0 || !seq.After(d.Fin)) {
+		d.SentLast = max(d.SentLast, s.Time) // what lies beyond the FIN repeats nothing
 	}
 	d.Payload += uint64(min(fresh+filled, s.Len))
 	return v

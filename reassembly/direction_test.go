@@ -3,6 +3,7 @@ package reassembly_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -116,21 +117,24 @@ func TestTheFINRemembersWhatItsFirstTransmissionAcknowledged(t *testing.T) {
 	}
 }
 
-// TestFactsDoNotDependOnTheOrderOfTheCapture shuffles a conversation. Only what is about order itself may differ.
+// TestFactsDoNotDependOnTheOrderOfTheCapture shuffles a conversation, and shows some of it twice. Only what is about order
+// itself, or counts, may differ.
 func TestFactsDoNotDependOnTheOrderOfTheCapture(t *testing.T) {
 	type facts struct {
-		Low, Next, ISS, SynEnd, Ack, Fin, FinAck, SeqBelow tcp.Seq
-		TSVal, TSBelow, TSEcr                              uint32
-		Has                                                reassembly.Facts
-		Payload, Missed                                    uint64
-		Syn, FirstAck, AckReached, FinSent, Last           uint64
-		Packets                                            uint32
+		Low, Next, ISS, SynEnd, Ack, Fin, FinAck, SeqBelow, Top, TopAck, SACKed tcp.Seq
+		TSVal, TSBelow, TSReached, TSEcr, SynTSVal                              uint32
+		Has                                                                     reassembly.Facts
+		Payload, Missed                                                         uint64
+		Syn, FirstAck, FirstPlain, AckReached, FinSent, Last                    uint64
+		ResetFirst, ResetLast                                                   uint64
+		SynLast, SentLast                                                       int64
 	}
 	of := func(x, y *reassembly.Direction) facts {
 		return facts{
-			x.Low, x.Next, x.ISS, x.SynEnd, x.Ack, x.Fin, x.FinAck, x.SeqBelow, x.TSVal, x.TSBelow, x.TSEcr,
-			x.Has &^ reassembly.FINBehind, x.Payload, x.Missed(y),
-			x.Syn.Packet(), x.FirstAck.Packet(), x.AckReached.Packet(), x.FinSent.Packet(), x.Last.Packet(), x.Packets,
+			x.Low, x.Next, x.ISS, x.SynEnd, x.Ack, x.Fin, x.FinAck, x.SeqBelow, x.Top, x.TopAck, x.SACKed,
+			x.TSVal, x.TSBelow, x.TSReached, x.TSEcr, x.SynTSVal, x.Has &^ reassembly.FINBehind, x.Payload, x.Missed(y),
+			x.Syn.Packet(), x.FirstAck.Packet(), x.FirstPlain.Packet(), x.AckReached.Packet(), x.FinSent.Packet(), x.Last.Packet(),
+			x.ResetFirst.Packet(), x.ResetLast.Packet(), x.SynLast, x.SentLast,
 		}
 	}
 	for seed := range uint64(500) {
@@ -148,14 +152,26 @@ func TestFactsDoNotDependOnTheOrderOfTheCapture(t *testing.T) {
 			to := at + tcp.Seq(random.IntN(3)*50)
 			push(acks(seg(0, 0, at, to), ack))
 			at, ack = to, ack+tcp.Seq(random.IntN(2)*30)
+			if random.IntN(3) == 0 {
+				push(acks(seg(0, 0, at, at), ack))
+				s := sent[len(sent)-1]
+				s.Options.SACKs, s.Options.SACK[0] = 1, tcp.SeqRange{Left: ack + 50, Right: ack + 60 + tcp.Seq(random.IntN(50))}
+			}
 		}
 		push(acks(seg(0, tcp.FIN, at, at), ack))
+		push(acks(seg(0, tcp.FIN, at, at), ack+tcp.Seq(random.IntN(2))))
 		push(acks(seg(0, 0, at+1, at+1), ack+1))
+		for range random.IntN(3) {
+			push(seg(0, tcp.RST, at+1, at+1))
+		}
 		var y, want reassembly.Direction
 		add(&y, &want, acks(seg(0, 0, 7, 7), at+1))
 		add(&want, &y, sent...)
 		var got reassembly.Direction
 		order := random.Perm(len(sent))
+		for range random.IntN(len(sent)) {
+			order = slices.Insert(order, random.IntN(len(order)), random.IntN(len(sent)))
+		}
 		for _, i := range order {
 			add(&got, &y, sent[i])
 		}

@@ -60,7 +60,7 @@ func appendRecord(record []string, r *Report, row Row) []string {
 		e := &c.Ends[role]
 		record = append(record,
 			e.Addr.String(), decimal(uint64(e.Port)), e.State.String(), e.Certainty.String(), timeText(e.Since),
-			strconv.FormatBool(e.SinceAtLeast), Clean(e.Why), decimal(e.Packets), decimal(e.PayloadBytes),
+			strconv.FormatBool(e.SinceAtLeast), Clean(e.Why()), decimal(e.Packets), decimal(e.PayloadBytes),
 			decimal(e.Retransmitted), decimal(e.OutOfOrder), decimal(e.MissedBytes), decimal(e.ZeroWindows))
 	}
 	ids := make([]string, len(row.Findings))

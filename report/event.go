@@ -8,24 +8,17 @@ import (
 	"tcpleak/diagnosis"
 )
 
-func eventWord(e *diagnosis.Event) string {
-	if e.Raised {
-		return "raised"
-	}
-	return "cleared"
-}
-
 // EventText writes e as one line for people, with the time of day at location.
 func EventText(w io.Writer, e *diagnosis.Event, location *time.Location) error {
 	f := &e.Finding
-	line := fmt.Sprintf("%s %s %s %s:", time.Unix(0, e.Time).In(location).Format(time.TimeOnly), f.Severity, f.Kind, eventWord(e))
+	line := fmt.Sprintf("%s %s %s %s:", time.Unix(0, e.Time).In(location).Format(time.TimeOnly), f.Severity, f.Kind, e.Change)
 	if named(f.Culprit) {
 		line += " " + f.Culprit.Role.String() + " " + culpritText(f.Culprit)
 	}
-	if len(f.Connections) > 0 {
-		line += " (" + connectionList(f.Connections) + ")"
+	if f.Count > 0 {
+		line += " (" + connectionList(f) + ")"
 	}
-	if !e.Raised {
+	if e.Change == diagnosis.Cleared {
 		line += " after " + atLeast(f.ForAtLeast) + diagnosis.Age(f.For)
 	} else {
 		line += ": " + f.Summary
@@ -41,10 +34,10 @@ func EventText(w io.Writer, e *diagnosis.Event, location *time.Location) error {
 func EventJSON(w io.Writer, e *diagnosis.Event) error {
 	var line jsonLine
 	line.open("event")
-	line.string("event", eventWord(e))
+	line.string("event", e.Change.String())
 	line.time("time", e.Time)
 	line.begin("finding", '{')
-	line.finding(&e.Finding)
+	line.finding(&e.Finding, nil)
 	line.close('}')
 	_, err := w.Write(line.end())
 	return err

@@ -52,9 +52,9 @@ func connection(id uint64, client, server string) tracker.Connection {
 		Start: after(0), Last: after(2 * time.Second), HandshakeRTT: 51_000,
 		Ends: [2]tracker.Endpoint{
 			{Addr: tcp.AddrFromNetip(c.Addr()), Port: c.Port(), State: tcp.TimeWait, Certainty: tracker.Presumed,
-				Since: after(2 * time.Second), Why: "acknowledged the server's FIN in packet 9", Packets: 7, PayloadBytes: 3000},
+				Since: after(2 * time.Second), Packets: 7, PayloadBytes: 3000},
 			{Addr: tcp.AddrFromNetip(s.Addr()), Port: s.Port(), State: tcp.Closed, Certainty: tracker.Confirmed,
-				Since: after(2 * time.Second), Why: "its FIN was acknowledged in packet 10", Packets: 6, PayloadBytes: 120},
+				Since: after(2 * time.Second), Packets: 6, PayloadBytes: 120},
 		},
 		ZeekState: "SF", ZeekHistory: "ShADadFf", WiresharkCompleteness: 31,
 	}
@@ -64,19 +64,19 @@ func connection(id uint64, client, server string) tracker.Connection {
 func stuck(id uint64, client, server string) tracker.Connection {
 	c := connection(id, client, server)
 	c.EndedBy = tracker.NotEnded
-	c.Ends[0].State, c.Ends[0].Why = tcp.FinWait2, "its FIN was acknowledged in packet 9"
-	c.Ends[1].State, c.Ends[1].Why = tcp.CloseWait, "acknowledged the client's FIN in packet 9"
+	c.Ends[0].State = tcp.FinWait2
+	c.Ends[1].State = tcp.CloseWait
 	c.ZeekState, c.ZeekHistory, c.WiresharkCompleteness = "S2", "ShADaF", 31
 	return c
 }
 
-func stuckFinding(id int, connection uint64, client string) diagnosis.Finding {
+func stuckFinding(id int, connections ...uint64) diagnosis.Finding {
 	return diagnosis.Finding{
 		ID: id, Kind: "stuck_close_wait", Severity: diagnosis.Warning, Certainty: tracker.Confirmed,
-		Connections: []uint64{connection},
-		Culprit:     diagnosis.Culprit{Role: tracker.Server, Addr: addr("10.77.0.2"), Port: 80},
-		Since:       after(2 * time.Second), For: 299*time.Second + 200*time.Millisecond,
-		Summary: "The server 10.77.0.2:80 has known for 4m59s that the client " + client + " is done, and has not closed.",
+		Connections: connections, Count: len(connections), Service: netip.MustParseAddrPort("10.77.0.2:80"),
+		Culprit: diagnosis.Culprit{Role: tracker.Server, Addr: addr("10.77.0.2"), Port: 80}, Culprits: 1,
+		Since: after(2 * time.Second), For: 299*time.Second + 200*time.Millisecond,
+		Summary: "The server 10.77.0.2:80 has known for 4m59s that the client 10.77.0.1:50034 is done, and has not closed.",
 		Cause: "The client closed its side (FIN) and the server's kernel acknowledged that at once. Only the server's " +
 			"application can close the other side, and it has not: CLOSE_WAIT, which lasts until the process ends.",
 		Next: "on 10.77.0.2: ss -tanpo state close-wait '( sport = :80 )'",
@@ -126,18 +126,18 @@ func mixed() report.Report {
 	middle.EndedBy, middle.ClosedFirst, middle.HandshakeRTT = tracker.NotEnded, tracker.NoneClosed, 0
 	for i := range middle.Ends {
 		e := &middle.Ends[i]
-		e.State, e.Certainty, e.Since, e.SinceAtLeast, e.Why = tcp.Established, tracker.Assumed, after(0), true, ""
+		e.State, e.Certainty, e.Since, e.SinceAtLeast = tcp.Established, tracker.Assumed, after(0), true
 	}
 	middle.Ends[1].Since, middle.Ends[1].SinceAtLeast = 0, false
 
 	scan := diagnosis.Finding{
-		ID: 3, Kind: "port_scan", Severity: diagnosis.Critical, Certainty: tracker.Presumed, Connections: []uint64{4},
+		ID: 1, Kind: "port_scan", Severity: diagnosis.Critical, Certainty: tracker.Presumed, Connections: []uint64{4}, Count: 1, Culprits: 1,
 		Culprit: diagnosis.Culprit{Role: tracker.Client, Addr: addr("2001:db8:0:1:1111:2222:3333:4444")},
 		Since:   after(time.Second), For: time.Minute, ForAtLeast: true,
 		Summary: "2001:db8:0:1:1111:2222:3333:4444 tried 22 ports of 2001:db8::2 within a minute.",
 	}
 	gap := diagnosis.Finding{
-		ID: 4, Kind: "capture_gap", Severity: diagnosis.Info, Certainty: tracker.Confirmed,
+		ID: 3, Kind: "capture_gap", Severity: diagnosis.Info, Certainty: tracker.Confirmed,
 		Summary: "The capture lacks 1460 bytes that were acknowledged.",
 	}
 	return report.Report{
@@ -150,12 +150,10 @@ func mixed() report.Report {
 			Packets: 41, Segments: 36, Duplicates: 2, Skipped: []report.Count{{Reason: "fragment", N: 1}, {Reason: "not_tcp", N: 2}},
 			DroppedKernel: 3, MissedBytes: 1460,
 		},
-		Rows: rows([]tracker.Connection{closed, stuck1, stuck2, refused, middle}, map[uint64][]int{2: {1}, 3: {2}, 4: {3}}),
-		Findings: func() []diagnosis.Finding {
-			return []diagnosis.Finding{
-				stuckFinding(1, 2, "10.77.0.1:50034"), stuckFinding(2, 3, "10.77.0.1:50035"), scan, gap,
-			}
-		},
-		Encap: encap,
+		Rows:      rows([]tracker.Connection{closed, stuck1, stuck2, refused, middle}, map[uint64][]int{2: {2}, 3: {2}, 4: {1}}),
+		Quality:   diagnosis.Quality{Capture: diagnosis.Capture{Dropped: 3, Truncated: true}, Connections: 5, OneSided: 1, MissedBytes: 1460},
+		Threshold: func(kind diagnosis.Kind) diagnosis.Threshold { return diagnosis.NewRules().Threshold(kind) },
+		Findings:  []diagnosis.Finding{scan, stuckFinding(2, 2, 3), gap},
+		Encap:     encap,
 	}
 }

@@ -20,7 +20,7 @@ const Version = 1
 func JSON(w io.Writer, r Report) error {
 	out := bufio.NewWriterSize(w, 1<<16)
 	var line jsonLine
-	line.capture(&r.Capture)
+	line.capture(&r)
 	if _, err := out.Write(line.end()); err != nil {
 		return err
 	}
@@ -32,15 +32,14 @@ func JSON(w io.Writer, r Report) error {
 			return err
 		}
 	}
-	findings := r.findings()
-	for i := range findings {
+	for i := range r.Findings {
 		line.open("finding")
-		line.finding(&findings[i])
+		line.finding(&r.Findings[i], r.Threshold)
 		if _, err := out.Write(line.end()); err != nil {
 			return err
 		}
 	}
-	line.summary(&counts, findings)
+	line.summary(&counts, &r)
 	if _, err := out.Write(line.end()); err != nil {
 		return err
 	}
@@ -139,6 +138,12 @@ func (l *jsonLine) seconds(name string, d time.Duration) {
 	l.b = appendSeconds(l.b, d)
 }
 
+// float is rounded to what a reader can use.
+func (l *jsonLine) float(name string, value float64) {
+	l.key(name)
+	l.b = strconv.AppendFloat(l.b, value, 'f', 2, 64)
+}
+
 func (l *jsonLine) address(a tcp.Addr) {
 	l.key("address")
 	l.b = append(l.b, '"')
@@ -146,7 +151,8 @@ func (l *jsonLine) address(a tcp.Addr) {
 	l.b = append(l.b, '"')
 }
 
-func (l *jsonLine) capture(c *Capture) {
+func (l *jsonLine) capture(r *Report) {
+	c := &r.Capture
 	l.open("capture")
 	l.uint("version", Version)
 	l.begin("sources", '[')
@@ -187,6 +193,29 @@ func (l *jsonLine) capture(c *Capture) {
 	l.close('}')
 	l.uint("missed_bytes", c.MissedBytes)
 	l.uint("evicted", c.Evicted)
+	if r.Threshold == nil {
+		return
+	}
+	l.begin("thresholds", '{')
+	for _, about := range diagnosis.Kinds() {
+		l.threshold(string(about.Kind), r.Threshold(about.Kind))
+	}
+	l.close('}')
+}
+
+// threshold is a number of seconds, a count, or both of them in that order; absent where there is none.
+func (l *jsonLine) threshold(name string, t diagnosis.Threshold) {
+	switch {
+	case t.Age != 0 && t.Count != 0:
+		l.begin(name, '[')
+		l.b = append(appendSeconds(l.b, t.Age), ',')
+		l.b = strconv.AppendInt(l.b, int64(t.Count), 10)
+		l.close(']')
+	case t.Age != 0:
+		l.seconds(name, t.Age)
+	case t.Count != 0:
+		l.uint(name, uint64(t.Count))
+	}
 }
 
 func (l *jsonLine) connection(r *Report, row Row) {
@@ -255,7 +284,7 @@ func (l *jsonLine) endpoint(e *tracker.Endpoint) {
 	l.string("certainty", e.Certainty.String())
 	l.time("since", e.Since)
 	l.flag("since_at_least", e.SinceAtLeast)
-	l.text("why", e.Why)
+	l.text("why", e.Why())
 	l.uint("packets", e.Packets)
 	l.uint("payload_bytes", e.PayloadBytes)
 	l.uint("retransmitted", e.Retransmitted)
@@ -264,7 +293,7 @@ func (l *jsonLine) endpoint(e *tracker.Endpoint) {
 	l.uint("zero_windows", e.ZeroWindows)
 }
 
-func (l *jsonLine) finding(f *diagnosis.Finding) {
+func (l *jsonLine) finding(f *diagnosis.Finding, threshold func(diagnosis.Kind) diagnosis.Threshold) {
 	l.uint("id", uint64(f.ID))
 	l.string("kind", string(f.Kind))
 	l.string("severity", f.Severity.String())
@@ -274,10 +303,12 @@ func (l *jsonLine) finding(f *diagnosis.Finding) {
 		l.uintElement(id)
 	}
 	l.close(']')
-	if named(f.Culprit) {
+	if f.Culprits > 0 {
 		l.begin("culprit", '{')
 		l.string("role", f.Culprit.Role.String())
-		l.address(f.Culprit.Addr)
+		if named(f.Culprit) {
+			l.address(f.Culprit.Addr)
+		}
 		if f.Culprit.Port != 0 {
 			l.uint("port", uint64(f.Culprit.Port))
 		}
@@ -303,9 +334,35 @@ func (l *jsonLine) finding(f *diagnosis.Finding) {
 		l.close('}')
 	}
 	l.close(']')
+	l.uint("count", uint64(f.Count))
+	if f.Culprits > 1 {
+		l.uint("culprits", uint64(f.Culprits))
+	}
+	if f.Service.IsValid() {
+		l.begin("service", '{')
+		l.string("address", f.Service.Addr().String())
+		if f.Service.Port() != 0 {
+			l.uint("port", uint64(f.Service.Port()))
+		}
+		l.close('}')
+	}
+	if threshold != nil {
+		l.threshold("threshold", threshold(f.Kind))
+	}
+	if g := f.Growth; g != nil {
+		l.begin("growth", '{')
+		l.float("per_minute", g.PerMinute)
+		l.uint("from", uint64(g.From))
+		l.uint("to", uint64(g.To))
+		l.seconds("over", g.Over)
+		for _, limit := range g.Limits {
+			l.seconds("until_"+strconv.Itoa(limit.Descriptors), limit.In.Truncate(time.Second))
+		}
+		l.close('}')
+	}
 }
 
-func (l *jsonLine) summary(counts *tally, findings []diagnosis.Finding) {
+func (l *jsonLine) summary(counts *tally, r *Report) {
 	l.open("summary")
 	l.uint("connections", counts.connections)
 	l.begin("states", '{')
@@ -316,12 +373,14 @@ func (l *jsonLine) summary(counts *tally, findings []diagnosis.Finding) {
 	}
 	l.close('}')
 	l.begin("findings", '{')
-	for severity, n := range severities(findings) {
+	for severity, n := range severities(r.Findings) {
 		if n > 0 {
 			l.uint(diagnosis.Severity(severity).String(), uint64(n))
 		}
 	}
 	l.close('}')
+	l.bool("silence_trusted", r.Quality.Trusted())
+	l.string("verdict", r.Quality.Verdict())
 }
 
 // named reports whether a culprit is an end, not the capture or the path.

@@ -49,16 +49,11 @@ type Row struct {
 type Report struct {
 	Capture  Capture
 	Rows     iter.Seq[Row] // in the order of the connections' numbers
-	Findings func() []diagnosis.Finding
-	Encap    func(id uint32) tcp.Encapsulation // nil when no connection is encapsulated
-}
-
-// findings returns the findings, which are complete after Rows was iterated.
-func (r *Report) findings() []diagnosis.Finding {
-	if r.Findings == nil {
-		return nil
-	}
-	return r.Findings()
+	Findings []diagnosis.Finding
+	Quality  diagnosis.Quality
+	// Threshold returns what it takes to be a finding of a kind; nil leaves it out.
+	Threshold func(diagnosis.Kind) diagnosis.Threshold
+	Encap     func(id uint32) tcp.Encapsulation // nil when no connection is encapsulated
 }
 
 func (r *Report) encapsulation(id uint32) tcp.Encapsulation {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -82,7 +81,7 @@ func TestHostileTextCannotReachTheTerminal(t *testing.T) {
 	r.Capture.Sources[0].Name, r.Capture.Sources[0].Detail = hostile, hostile
 	r.Capture.Filter = hostile
 	r.Capture.Skipped = []report.Count{{Reason: hostile, N: 1}}
-	findings := r.Findings()
+	findings := r.Findings
 	for i := range findings {
 		f := &findings[i]
 		f.Kind, f.Summary, f.Cause, f.Next, f.Command = hostile, hostile, hostile, hostile, hostile
@@ -90,12 +89,11 @@ func TestHostileTextCannotReachTheTerminal(t *testing.T) {
 			f.Evidence[j].Meaning = hostile
 		}
 	}
-	r.Findings = func() []diagnosis.Finding { return findings }
+	r.Findings = findings
 	c := stuck(1, "10.77.0.1:1", "10.77.0.2:80")
-	c.Ends[0].Why = hostile
 	r.Rows = rows([]tracker.Connection{c}, map[uint64][]int{1: {1}})
 
-	event := &diagnosis.Event{Time: after(0), Raised: true, Finding: findings[0]}
+	event := &diagnosis.Event{Time: after(0), Change: diagnosis.Raised, Finding: findings[0]}
 	for name, write := range map[string]writer{
 		"json":       report.JSON,
 		"csv":        report.CSV,
@@ -135,7 +133,7 @@ func TestTableWithNothingWrong(t *testing.T) {
 		Sources: []report.Source{{Name: "x.pcap"}}, First: after(0), Last: after(301 * time.Second), Packets: 41, Segments: 41,
 	}
 	r.Rows = rows([]tracker.Connection{connection(1, "10.77.0.1:50030", "10.77.0.2:80")}, nil)
-	r.Findings = nil
+	r.Findings, r.Quality = nil, diagnosis.Quality{Connections: 1}
 	golden(t, "clean.table", render(t, table(report.TableOptions{}), r))
 }
 
@@ -157,9 +155,7 @@ func TestTableOfManyConnectionsIsBounded(t *testing.T) {
 	findings[777] = []int{1}
 	r := report.Report{
 		Capture: report.Capture{Segments: 5, Packets: 5}, Rows: rows(connections, findings),
-		Findings: func() []diagnosis.Finding {
-			return []diagnosis.Finding{stuckFinding(1, 777, "10.77.0.1:10777")}
-		},
+		Findings: []diagnosis.Finding{stuckFinding(1, 777)},
 	}
 	got := render(t, table(report.TableOptions{}), r)
 	if n := strings.Count(got, "10.77.0.2:80  FIN_WAIT_2?"); n != 200 {
@@ -188,18 +184,18 @@ func TestAddressesAreShortenedOnlyWhereNothingElseHelps(t *testing.T) {
 }
 
 func TestEvents(t *testing.T) {
-	f := stuckFinding(1, 12, "10.77.0.1:50034")
+	f := stuckFinding(1, 12)
 	for _, e := range []struct {
 		event *diagnosis.Event
 		want  string
 	}{
 		{
-			&diagnosis.Event{Time: after(0), Raised: true, Finding: f},
+			&diagnosis.Event{Time: after(0), Change: diagnosis.Raised, Finding: f},
 			"03:04:05 warning stuck_close_wait raised: server 10.77.0.2:80 (connection 12): " +
 				f.Summary + " Next: " + f.NextStep() + "\n",
 		},
 		{
-			&diagnosis.Event{Time: after(time.Minute), Finding: f},
+			&diagnosis.Event{Time: after(time.Minute), Change: diagnosis.Cleared, Finding: f},
 			"03:05:05 warning stuck_close_wait cleared: server 10.77.0.2:80 (connection 12) after 4m59s\n",
 		},
 	} {
@@ -212,7 +208,7 @@ func TestEvents(t *testing.T) {
 		}
 	}
 	var b bytes.Buffer
-	if err := report.EventJSON(&b, &diagnosis.Event{Time: after(0), Raised: true, Finding: f}); err != nil {
+	if err := report.EventJSON(&b, &diagnosis.Event{Time: after(0), Change: diagnosis.Raised, Finding: f}); err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "event.json", b.String())
@@ -273,18 +269,12 @@ func (c *counter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestForgedSourcesAreOneGroup(t *testing.T) {
+func TestManyCulpritsAreCounted(t *testing.T) {
 	r := mixed()
-	var findings []diagnosis.Finding
-	for i := range 3 {
-		f := stuckFinding(i+1, uint64(i+1), fmt.Sprintf("10.77.0.%d:50034", i+1))
-		f.Kind, f.Culprit.Role, f.Shared = "half_open_handshake", tracker.Client, true
-		f.Culprit.Addr.Lo += uint64(i)
-		f.Service = netip.MustParseAddrPort("10.77.0.2:80")
-		findings = append(findings, f)
-	}
-	r.Findings = func() []diagnosis.Finding { return findings }
+	f := stuckFinding(1, 1, 2, 3)
+	f.Kind, f.Culprit, f.Culprits = "half_open_handshake", diagnosis.Culprit{Role: tracker.Client}, 3
+	r.Findings = []diagnosis.Finding{f}
 	if got := render(t, table(report.TableOptions{}), r); !strings.Contains(got, "half_open_handshake: 3 clients of 10.77.0.2:80, 3 connections") {
-		t.Errorf("no single group in:\n%s", got)
+		t.Errorf("they are not in:\n%s", got)
 	}
 }

@@ -24,7 +24,7 @@ import (
 type TableOptions struct {
 	Width int  // columns that no line exceeds, 40 at least; 0 is DefaultWidth
 	Color bool // ANSI colours
-	All   bool // every connection and every group of findings
+	All   bool // every connection and every finding
 }
 
 // Limits of a table that is not asked for all.
@@ -32,12 +32,12 @@ const (
 	DefaultWidth   = 100
 	minWidth       = 40
 	maxRows        = 200 // connections, those with findings first
-	maxGroups      = 25  // groups of findings, the worst first
-	maxEvidence    = 8   // packets of a group's example
-	maxConnections = 10  // connection numbers of a group
+	maxFindings    = 25  // the worst first
+	maxEvidence    = 8   // packets of a finding
+	maxConnections = 10  // connection numbers of a finding
 )
 
-// Table writes r for people: the capture and its quality, the findings in groups, the connections that did not end
+// Table writes r for people: the capture and its quality, the findings, the connections that did not end
 // cleanly, and the number of endpoints in each state.
 func Table(w io.Writer, r Report, opt TableOptions) error {
 	if opt.Width <= 0 {
@@ -50,13 +50,12 @@ func Table(w io.Writer, r Report, opt TableOptions) error {
 		counts.add(row.Connection)
 		listed.add(row, r.Capture.Last)
 	}
-	findings := r.findings()
-
 	p.capture(&r.Capture, &counts)
 	if r.Capture.Segments > 0 || counts.connections > 0 {
-		p.findings(&r.Capture, findings, &counts)
-		p.connections(&listed, findings, &counts)
+		p.findings(&r.Capture, r.Findings, &counts)
+		p.connections(&listed, r.Findings, &counts)
 		p.states(&counts)
+		p.heading(r.Quality.Verdict())
 	}
 	_, err := w.Write(p.out.Bytes())
 	return err
@@ -201,62 +200,10 @@ func skippedWords(reason string) string {
 	return strings.ReplaceAll(reason, "_", " ")
 }
 
-// group is the findings of one kind at one culprit.
-type group struct {
-	kind        diagnosis.Kind
-	severity    diagnosis.Severity
-	oldest      *diagnosis.Finding
-	culprits    map[tcp.Addr]struct{}
-	ports       bool // a culprit has used several
-	findings    int
-	connections []uint64
-}
-
-// groups puts findings of the same kind and culprit together: the worst first, then the most frequent, then the oldest.
-func groups(findings []diagnosis.Finding) []*group {
-	// A client has another port each time: its connections belong together by the service that they go to.
-	type key struct {
-		kind    diagnosis.Kind
-		role    tracker.Role
-		address tcp.Addr
-		service netip.AddrPort
-	}
-	byKey := make(map[key]*group)
-	var all []*group
-	for i := range findings {
-		f := &findings[i]
-		k := key{f.Kind, f.Culprit.Role, f.Culprit.Addr, f.Service}
-		if f.Shared {
-			k.address = tcp.Addr{}
-		}
-		g := byKey[k]
-		if g == nil {
-			g = &group{kind: f.Kind, oldest: f, culprits: make(map[tcp.Addr]struct{})}
-			byKey[k] = g
-			all = append(all, g)
-		}
-		g.culprits[f.Culprit.Addr] = struct{}{}
-		g.ports = g.ports || f.Culprit.Port != g.oldest.Culprit.Port
-		g.findings++
-		g.severity = max(g.severity, f.Severity)
-		g.connections = append(g.connections, f.Connections...)
-		if f.For > g.oldest.For {
-			g.oldest = f
-		}
-	}
-	slices.SortStableFunc(all, func(a, b *group) int {
-		return cmp.Or(cmp.Compare(b.severity, a.severity), cmp.Compare(b.size(), a.size()),
-			cmp.Compare(b.oldest.For, a.oldest.For), cmp.Compare(a.oldest.ID, b.oldest.ID))
-	})
-	return all
-}
-
-func (g *group) size() int { return max(g.findings, len(g.connections)) }
-
 func (p *printer) findings(c *Capture, findings []diagnosis.Finding, counts *tally) {
 	if len(findings) == 0 {
 		p.heading("No findings")
-		text := "No connection hangs in CLOSE_WAIT or in a half-open handshake for longer than the thresholds."
+		text := "No connection fails to open or to close for longer than the thresholds."
 		if counts.oneSided > 0 {
 			text += " Those captured in one direction only were not judged."
 		}
@@ -280,17 +227,16 @@ func (p *printer) findings(c *Capture, findings []diagnosis.Finding, counts *tal
 		}
 	}
 	p.heading("Findings: " + strings.Join(parts, ", "))
-	all := groups(findings)
-	for i, g := range all {
-		if i == maxGroups && !p.opt.All {
+	for i := range findings {
+		if i == maxFindings && !p.opt.All {
 			p.paragraph("", "", fmt.Sprintf("… and %s (--all or --format json shows them)",
-				count(len(all)-maxGroups, "more group")))
+				count(len(findings)-maxFindings, "more finding")))
 			break
 		}
-		if i > 0 {
+		if i > 0 && (findings[i-1].Severity > diagnosis.Info || p.opt.All) {
 			p.out.WriteByte('\n')
 		}
-		p.group(g)
+		p.finding(&findings[i])
 	}
 	p.later(c)
 }
@@ -302,37 +248,41 @@ func (p *printer) later(c *Capture) {
 	}
 }
 
-func (p *printer) group(g *group) {
-	f := g.oldest
-	head := g.severity.String() + " " + string(g.kind)
-	if named(f.Culprit) {
-		switch n := len(g.culprits); {
-		case n > 1:
-			head += fmt.Sprintf(": %s of %s", count(n, f.Culprit.Role.String()), f.Service)
-		case g.ports:
-			head += fmt.Sprintf(": %s %s towards %s", f.Culprit.Role, f.Culprit.Addr, f.Service)
-		default:
-			head += ": " + f.Culprit.Role.String() + " " + culpritText(f.Culprit)
+func (p *printer) finding(f *diagnosis.Finding) {
+	head := f.Severity.String() + " " + string(f.Kind)
+	switch {
+	case f.Culprits > 1:
+		head += ": " + count(f.Culprits, f.Culprit.Role.String())
+		if f.Service.IsValid() {
+			head += " of " + f.Service.String()
 		}
+	case !named(f.Culprit) && f.Service.IsValid():
+		head += ": " + f.Service.String()
+	case !named(f.Culprit):
+	case f.Culprit.Port == 0 && f.Service.IsValid():
+		head += fmt.Sprintf(": %s %s towards %s", f.Culprit.Role, f.Culprit.Addr, hostOrService(f.Service))
+	default:
+		head += ": " + f.Culprit.Role.String() + " " + culpritText(f.Culprit)
 	}
-	if n := len(g.connections); n > 0 {
-		head += ", " + count(n, "connection")
-	} else if g.findings > 1 {
-		head += ", " + number(g.findings) + " times"
+	if f.Count > 0 {
+		head += ", " + count(f.Count, "connection")
 	}
 	if f.For > 0 {
 		before := ", for "
-		if g.findings > 1 {
+		if f.Count > 1 {
 			before = ", the oldest for "
 		}
 		head += before + atLeast(f.ForAtLeast) + diagnosis.Age(f.For)
 	}
-	style := severityStyles[min(g.severity, diagnosis.Critical)]
-	severity := g.severity.String()
+	style := severityStyles[min(f.Severity, diagnosis.Critical)]
+	severity := f.Severity.String()
 	p.out.WriteString(p.styled(style, severity) + strings.TrimPrefix(wrap("", "  ", Clean(head), p.width), severity) + "\n")
 
 	const indent = "         "
 	p.paragraph("  ", "  ", f.Summary)
+	if f.Severity == diagnosis.Info && !p.opt.All {
+		return // in short: it is told for completeness
+	}
 	if f.Cause != "" {
 		p.paragraph("  Why:   ", indent, f.Cause)
 	}
@@ -359,8 +309,8 @@ func (p *printer) group(g *group) {
 		p.paragraph(first, indent+"  ", evidenceText(&f.Evidence[i]))
 		first = indent
 	}
-	if len(g.connections) > 0 {
-		p.paragraph("  In:    ", indent, connectionList(g.connections))
+	if f.Count > 0 {
+		p.paragraph("  In:    ", indent, connectionList(f))
 	}
 }
 
@@ -379,16 +329,24 @@ func evidenceText(e *diagnosis.Evidence) string {
 	return text
 }
 
-func connectionList(ids []uint64) string {
+// hostOrService is an address alone where the ports are many.
+func hostOrService(a netip.AddrPort) string {
+	if a.Port() == 0 {
+		return a.Addr().String()
+	}
+	return a.String()
+}
+
+func connectionList(f *diagnosis.Finding) string {
 	noun := "connection"
-	if len(ids) > 1 {
+	if f.Count > 1 {
 		noun = "connections"
 	}
 	var b strings.Builder
 	b.WriteString(noun)
-	for i, id := range ids {
+	for i, id := range f.Connections {
 		if i == maxConnections {
-			fmt.Fprintf(&b, " and %s", count(len(ids)-i, "other"))
+			fmt.Fprintf(&b, " and %s", count(f.Count-i, "other"))
 			break
 		}
 		if i > 0 {

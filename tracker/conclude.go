@@ -2,6 +2,7 @@ package tracker
 
 import (
 	"fmt"
+	"time"
 
 	"tcpleak/reassembly"
 	"tcpleak/tcp"
@@ -48,6 +49,7 @@ const (
 	becauseNewOther
 	becauseForged
 	becauseOldSYN
+	becauseStray
 )
 
 // why is a reason with its evidence.
@@ -83,6 +85,7 @@ var sentences = [...]string{
 	becauseNewSYN:      "it opened a new connection with the same addresses and ports in packet %d",
 	becauseNewOther:    "packet %d belongs to a new connection with the same addresses and ports",
 	becauseForged:      "the SYN in packet %d is hardly its own: it ignored the answer, and lives on in an older connection",
+	becauseStray:       "what it sent, up to packet %d, has neither SYN nor ACK and belongs to no connection",
 	becauseOldSYN:      "packet %d answers the SYN of its older connection, which came again: it has not opened another",
 }
 
@@ -164,6 +167,13 @@ func (t *Table) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
 			v.state, v.why = tcp.Listen, why{becauseListener, c.start.Packet()}
 		}
 		return v, false
+	case tcp.SynRcvd:
+		// What waits for the ACK repeats the SYN-ACK until it gives up, without a word. A server that does not repeat at all
+		// keeps nothing: it has sent a SYN cookie.
+		if patience := max(m.patience(), synRepeats); !y.FirstAck.Seen() && x.HasSYN() && m.now-x.SynLast > patience {
+			v.state, v.since, v.why.reason = tcp.Closed, x.SynLast+patience, becauseGaveUp
+			return v, false
+		}
 	case tcp.SynSent:
 		// A socket in SYN_SENT repeats its SYN; nothing else on the wire shows that an application gives up.
 		if patience := max(m.patience(), synRepeats); x.HasSYN() && m.now-x.SynLast > patience {
@@ -274,6 +284,9 @@ func (t *Table) explain(c *conn, dir int, m moment, f facts) conclusion {
 	switch {
 	case v.state == tcp.Unknown:
 		v.why, v.since = why{becauseNothing, c.start.Packet()}, c.start.Time
+		if x.Packets > 0 && x.Last.Seen() {
+			v.why = why{becauseStray, x.Last.Packet()}
+		}
 	case !v.why.seen():
 		rests(becauseMidstream, c.start)
 		v.atLeast = true
@@ -311,6 +324,10 @@ func (t *Table) view(index uint32, now int64, v *Connection) {
 		},
 		ZeekState: c.zeek.ConnState(), ZeekHistory: c.zeek.History(), WiresharkCompleteness: c.comp.Value(),
 	}
+	if c.odd {
+		o := t.odd[index]
+		v.Ends[Client].Odd, v.Ends[Server].Odd = o[client], o[1-client]
+	}
 	switch {
 	case x.Packets == 0:
 		v.Visibility = ServerOnly
@@ -323,12 +340,22 @@ func (t *Table) view(index uint32, now int64, v *Connection) {
 }
 
 func endpointView(e endpoint, x, y *reassembly.Direction, v conclusion) Endpoint {
+	dataEnd := x.Next
+	if x.HasFIN() {
+		dataEnd = x.Fin
+	}
 	return Endpoint{
 		Addr: e.addr, Port: e.port,
-		State: v.state, Certainty: v.certainty, Since: v.since, SinceAtLeast: v.atLeast, Why: v.why.String(),
+		State: v.state, Certainty: v.certainty, Since: v.since, SinceAtLeast: v.atLeast, why: v.why,
+		GaveUp: v.why.reason == becauseGaveUp,
 		Facts: Facts{
 			SYN: markOf(x.Syn), FirstACK: markOf(x.FirstPlain), AckReached: markOf(x.AckReached), FIN: markOf(x.FinSent),
-			RST: markOf(x.ResetLast.Mark), Last: markOf(x.Last), SYNLast: x.SynLast, SYNs: x.SYNs, FINs: x.FINs,
+			RSTFirst: markOf(x.ResetFirst.Mark), RST: markOf(x.ResetLast.Mark), Last: markOf(x.Last),
+			SYNLast: x.SynLast, SentLast: x.SentLast, DataLast: x.DataLast, SYNs: x.SYNs, FINs: x.FINs,
+			Asked: markOf(x.Asked), AskedIdle: time.Duration(x.AskedIdle), Repeats: x.Repeats, ZeroWindow: markOf(x.ZeroSince),
+			AcksFIN:      y.HasFIN() && x.Acks(y.Fin+1),
+			CrossedFIN:   y.HasFIN() && x.DataSegments > 0 && dataEnd.After(y.FinAck),
+			DataSegments: uint64(x.DataSegments),
 		},
 		Packets: uint64(x.Packets), PayloadBytes: x.Payload,
 		Retransmitted: uint64(x.Retransmitted), OutOfOrder: uint64(x.OutOfOrder),

@@ -34,7 +34,9 @@ type conn struct {
 	class  class
 	comp   compat.Completeness
 	active bool // seen since eviction last passed it by
-	queued bool // in the queue of changed connections
+	odd    bool // in Table.odd
+	// disputed is when an end received a SYN or a RST that it does not accept but challenges, ns since 1970; 0 if never.
+	disputed [2]int64
 }
 
 // direction returns the direction of s in c. On a connection of a socket with itself all is direction 0.

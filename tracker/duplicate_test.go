@@ -8,9 +8,11 @@ func TestAKeepAliveDoesNotCompleteTheHandshake(t *testing.T) {
 		0.00   client  SYN      seq=100
 		0.01   server  SYN,ACK  seq=300 ack=101       # the ACK of this is lost before the capture
 		1.01   server  SYN,ACK  seq=300 ack=101
+		3.01   server  SYN,ACK  seq=300 ack=101
+		7.01   server  SYN,ACK  seq=300 ack=101
 		9.00   client  ACK      seq=100 ack=301       # a keep-alive, one before the next
 		9.01   server  ACK      seq=301 ack=101       # says so
-		= ESTABLISHED! SYN_RCVD?
+		= ESTABLISHED! SYN_RCVD!
 		10.00  client  ACK      seq=101 ack=301 len=5
 		= ESTABLISHED? ESTABLISHED?
 	`)

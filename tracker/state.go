@@ -98,7 +98,8 @@ const (
 // evidence is disputed, or because what must follow has not been seen to follow.
 func (m moment) collect() (f, doubts facts) {
 	x, y := m.x, m.y
-	f.set(synSent, x.Has&reassembly.Started != 0 || y.Has&reassembly.ACK != 0)
+	// A segment with neither SYN nor ACK belongs to no state (RFC 9293 3.10.7.4, fifth): it shows no connection.
+	f.set(synSent, x.HasSYN() || x.Has&reassembly.ACK != 0 || y.Has&reassembly.ACK != 0)
 	f.set(ackedSYN, m.ackedSYN())
 	if !f.has(ackedSYN) && y.HasSYN() {
 		doubts |= ackedSYN

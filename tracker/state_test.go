@@ -443,10 +443,10 @@ func TestAProbeWithoutSYNIsNoAttempt(t *testing.T) {
 	tr := play(t, `
 	0.000  client  FIN      seq=100
 	0.001  server  RST,ACK  seq=0 ack=101
-	= CLOSED?? CLOSED??
+	= UNKNOWN?? CLOSED??
 	`)
 	for c := range tr.table.Connections(tr.now) {
-		if got, want := c.Ends[1].Why, "it sent a RST in packet 2"; got != want {
+		if got, want := c.Ends[1].Why(), "it sent a RST in packet 2"; got != want {
 			t.Errorf("why: %s; want %s", got, want)
 		}
 	}

@@ -29,7 +29,6 @@ type Config struct {
 	MaxConnections int
 	TimeWait       time.Duration // how long an endpoint stays in TIME_WAIT after the last FIN seen
 	Seed           uint64        // of the hash; unpredictable where packets come from strangers. It does not affect results
-	Changes        bool          // collect changed connections for Changed
 }
 
 // Stats counts what a Table has done.
@@ -63,7 +62,7 @@ type Table struct {
 	lists     [numClasses]list
 	listeners map[listenKey]struct{}
 	recent    []sighting
-	changed   []uint32
+	odd       map[uint32]*[2]Oddities // by index; few connections have any
 	dropped   bool
 	stats     Stats
 }
@@ -143,17 +142,13 @@ func (t *Table) add(s *tcp.Segment) {
 			t.at(i).left[t.at(i).direction(s)].note(s, false)
 		}
 	}
-	class := c.classify()
-	// An established connection that only carries data stays what it is.
-	changed := class != c.class || class != classEstablished || s.Flags.Any(tcp.SYN|tcp.FIN|tcp.RST)
-	if class != c.class {
+	if s.Flags.Any(tcp.RST) || hasInvalidFlags(s.Flags) || x.Has&reassembly.BeyondFIN != 0 || c.disputed[dir] != 0 {
+		t.noteOdd(index, dir, s, v)
+	}
+	if class := c.classify(); class != c.class {
 		t.unlink(index)
 		c.class = class
 		t.link(index)
-	}
-	if changed && t.cfg.Changes && !c.queued {
-		c.queued = true
-		t.changed = append(t.changed, index)
 	}
 }
 
@@ -230,6 +225,9 @@ func (t *Table) find(s *tcp.Segment, hash uint64) uint32 {
 	t.slots[i].index = index
 	t.at(index).older = head
 	t.trimChain(index)
+	if s.Flags.Any(tcp.SYN) {
+		t.noteReuse(index, s)
+	}
 	return index
 }
 
@@ -327,10 +325,8 @@ func (t *Table) allocate(s *tcp.Segment) uint32 {
 	}
 	t.nextID++
 	c := t.at(index)
-	queued := c.queued
 	*c = conn{
-		queued: queued,
-		id:     t.nextID, start: reassembly.MarkOf(s), encap: s.Encap, older: none, class: classAttempt,
+		id: t.nextID, start: reassembly.MarkOf(s), encap: s.Encap, older: none, class: classAttempt,
 		ends: [2]endpoint{{s.Src, s.SrcPort}, {s.Dst, s.DstPort}},
 	}
 	t.link(index)
@@ -418,8 +414,10 @@ func (t *Table) remove(index uint32) {
 		}
 	}
 	t.unlink(index)
-	queued := c.queued
-	*c = conn{queued: queued}
+	if c.odd {
+		delete(t.odd, index)
+	}
+	*c = conn{}
 	t.free = append(t.free, index)
 }
 
@@ -546,25 +544,4 @@ func (t *Table) MissedBytes() uint64 {
 		n += c.dirs[0].Missed(&c.dirs[1]) + c.dirs[1].Missed(&c.dirs[0])
 	}
 	return n
-}
-
-// Changed yields the connections that have changed since it was last called, each once, as they stand at now. It needs
-// Config.Changes. The Connection is reused.
-func (t *Table) Changed(now int64) iter.Seq[*Connection] {
-	return func(yield func(*Connection) bool) {
-		changed := t.changed
-		t.changed = t.changed[:0]
-		var view Connection
-		for _, index := range changed {
-			c := t.at(index)
-			c.queued = false
-			if c.id == 0 {
-				continue
-			}
-			t.view(index, now, &view)
-			if !yield(&view) {
-				return
-			}
-		}
-	}
 }

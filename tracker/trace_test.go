@@ -23,10 +23,12 @@ import (
 //
 //	= ESTABLISHED! CLOSE_WAIT?
 //	: server it acknowledged the peer's FIN in packet 4 and has not sent its own
+//	@ server 1.010 at least
 //	| handshake client - both
 //
 // the states of client and server of the newest connection (of connection N with "=N"): ! is confirmed, ? presumed, ??
-// assumed; the reason for one of them; and how it opened, who closed first, what ended it, and whose segments were seen.
+// assumed; the reason for one of them (":N" likewise); since when it is so; and how it opened, who closed first, what ended it, whose segments
+// were seen, and "guessed" if the roles are.
 type trace struct {
 	t      *testing.T
 	table  *tracker.Table
@@ -90,11 +92,16 @@ func (tr *trace) line(n int, fields []string) {
 		tr.expect(n, connection, fields[1], fields[2])
 		return
 	}
-	switch fields[0] {
-	case ":":
-		tr.expectWhy(n, fields[1], strings.Join(fields[2:], " "))
+	if id, ok := strings.CutPrefix(fields[0], ":"); ok {
+		connection, _ := strconv.ParseUint(id, 10, 64)
+		tr.expectWhy(n, connection, fields[1], strings.Join(fields[2:], " "))
 		return
-	case "|":
+	}
+	if fields[0] == "@" {
+		tr.expectSince(n, fields[1], tr.time(n, fields[2]), len(fields) > 3)
+		return
+	}
+	if fields[0] == "|" {
 		tr.expectSummary(n, strings.Join(fields[1:], " "))
 		return
 	}
@@ -197,35 +204,53 @@ func (tr *trace) expect(n int, id uint64, client, server string) {
 	if diff := cmp.Diff(client+" "+server, got); diff != "" {
 		tr.t.Errorf("line %d, from %+v (-want +got):\n%s", n, tr.start, diff)
 		for c := range tr.table.Connections(tr.now) {
-			tr.t.Logf("connection %d: client %s; server %s", c.ID, c.Ends[0].Why, c.Ends[1].Why)
+			tr.t.Logf("connection %d: client %s; server %s", c.ID, c.Ends[0].Why(), c.Ends[1].Why())
 		}
 	}
 }
 
-// newest returns the connection that began last.
-func (tr *trace) newest() (newest tracker.Connection) {
+// connection returns the connection with an ID, the newest for 0.
+func (tr *trace) connection(id uint64) (got tracker.Connection) {
 	for c := range tr.table.Connections(tr.now) {
-		newest = *c
+		if id == 0 || c.ID == id {
+			got = *c
+		}
 	}
-	return newest
+	return got
 }
 
-func (tr *trace) expectWhy(n int, role, want string) {
+func (tr *trace) expectWhy(n int, id uint64, role, want string) {
 	tr.t.Helper()
-	c := tr.newest()
-	got := c.Ends[tracker.Client].Why
+	c := tr.connection(id)
+	got := c.Ends[tracker.Client].Why()
 	if role == "server" {
-		got = c.Ends[tracker.Server].Why
+		got = c.Ends[tracker.Server].Why()
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		tr.t.Errorf("line %d, from %+v (-want +got):\n%s", n, tr.start, diff)
 	}
 }
 
+func (tr *trace) expectSince(n int, role string, want int64, atLeast bool) {
+	tr.t.Helper()
+	c := tr.connection(0)
+	e := &c.Ends[tracker.Client]
+	if role == "server" {
+		e = &c.Ends[tracker.Server]
+	}
+	if e.Since != want || e.SinceAtLeast != atLeast {
+		tr.t.Errorf("line %d: the %s is so since %.3f s, at least %v; want %.3f s, %v",
+			n, role, float64(e.Since-epoch)/1e9, e.SinceAtLeast, float64(want-epoch)/1e9, atLeast)
+	}
+}
+
 func (tr *trace) expectSummary(n int, want string) {
 	tr.t.Helper()
-	c := tr.newest()
+	c := tr.connection(0)
 	got := fmt.Sprint(c.Opened, " ", orDash(c.ClosedFirst), " ", orDash(c.EndedBy), " ", c.Visibility)
+	if c.RolesGuessed {
+		got += " guessed"
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		tr.t.Errorf("line %d, from %+v (-want +got):\n%s", n, tr.start, diff)
 	}

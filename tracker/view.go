@@ -1,6 +1,8 @@
 package tracker
 
 import (
+	"time"
+
 	"tcpleak/reassembly"
 	"tcpleak/tcp"
 )
@@ -109,10 +111,23 @@ type Facts struct {
 	FirstACK   Mark   // the first segment with ACK and without SYN
 	AckReached Mark   // the first that acknowledged all that this end has acknowledged
 	FIN        Mark   // the first FIN
-	RST        Mark   // the last RST
+	RSTFirst   Mark   // the first RST
+	RST        Mark   // the last RST; the last exact one, if there is one
 	Last       Mark   // the last segment other than RST
 	SYNLast    int64  // when the SYN was last sent, ns since 1970
+	SentLast   int64  // when anything that occupies sequence space was last sent, ns since 1970
+	DataLast   int64  // when payload was last sent for the first time, ns since 1970
 	SYNs, FINs uint16 // how often the SYN and the FIN were sent, saturating
+
+	Asked     Mark          // the first segment since the peer was last heard that needs an answer
+	AskedIdle time.Duration // the silence of both ends before Asked
+	Repeats   uint16        // how often it asked again since, saturating
+	// ZeroWindow is where the receive window closed; not Seen while it is open.
+	ZeroWindow Mark
+	AcksFIN    bool // it has acknowledged the peer's FIN
+	// CrossedFIN is set if this end sent payload that the peer had not received when it sent its FIN.
+	CrossedFIN   bool
+	DataSegments uint64 // segments with payload, retransmissions included
 }
 
 // Endpoint is one end of a connection as it stands at a moment.
@@ -124,8 +139,10 @@ type Endpoint struct {
 	Since     int64 // when it entered State, ns since 1970; a lower bound of the age with SinceAtLeast; 0 is unknown
 	// SinceAtLeast is set where the start was not seen: the endpoint is in State for at least now-Since.
 	SinceAtLeast bool
+	GaveUp       bool // it ended without a segment: what it repeated has long not been repeated
 	Facts        Facts
-	Why          string // what proves the state, with the packet number
+	Odd          Oddities
+	why          why
 
 	Packets       uint64 // segments that this end sent, duplicates of the capture not counted
 	PayloadBytes  uint64 // octets of payload, each counted once
@@ -133,6 +150,14 @@ type Endpoint struct {
 	OutOfOrder    uint64 // segments that arrived behind a later one
 	MissedBytes   uint64 // octets that the peer acknowledged and the capture does not hold
 	ZeroWindows   uint64 // times the end closed its receive window
+}
+
+// Why says in words, without a full stop, what proves the state, with the packet number.
+func (e *Endpoint) Why() string {
+	if e.why.packet == 0 && (e.State == tcp.Unknown || e.Packets > 0) {
+		return ""
+	}
+	return e.why.String()
 }
 
 // Ref finds a connection of a Table again, as long as the table has not forgotten it.

@@ -29,6 +29,7 @@ type options struct {
 	all            bool
 	failOn         string
 	thresholds     []string
+	only, ignore   []string
 	timeWait       time.Duration
 	maxConnections int
 	snapLen        int
@@ -91,7 +92,9 @@ func newCommand(stdout, stderr io.Writer) *cobra.Command {
 	f.StringVar(&o.format, "format", "table", "write a `table`, json (one object per line) or csv (connections)")
 	f.BoolVar(&o.all, "all", false, "list all connections in the table, also those that ended cleanly")
 	f.StringVar(&o.failOn, "fail-on", "", "exit with status 1 if there is a finding of this `SEVERITY` or worse: info, warning or critical")
-	f.StringArrayVar(&o.thresholds, "threshold", nil, "how long a condition lasts before it is a finding, as `KIND=DURATION`; repeatable; "+thresholdDefaults())
+	f.StringArrayVar(&o.thresholds, "threshold", nil, "how long a condition lasts, or how many there are, before it is a finding, as `KIND=DURATION|COUNT`; repeatable; tcpleak findings lists the defaults")
+	f.StringSliceVar(&o.only, "only", nil, "report only findings of this `KIND`; repeatable")
+	f.StringSliceVar(&o.ignore, "ignore", nil, "do not report findings of this `KIND`; repeatable")
 	f.DurationVar(&o.timeWait, "time-wait", tracker.DefaultTimeWait, "how long an endpoint stays in TIME_WAIT")
 	f.IntVar(&o.maxConnections, "max-connections", tracker.DefaultMaxConnections, "remember at most `N` connections; the least telling are forgotten first")
 	f.IntVarP(&o.snapLen, "snapshot-length", "s", capture.DefaultSnapLen, "with -i: keep `N` bytes of each packet")
@@ -106,7 +109,7 @@ func newCommand(stdout, stderr io.Writer) *cobra.Command {
 	cobra.AddTemplateFunc("wrapped", func(flags *pflag.FlagSet) string { return flags.FlagUsagesWrapped(helpWidth(stdout)) })
 	cmd.SetUsageTemplate(strings.NewReplacer(".LocalFlags.FlagUsages", "wrapped .LocalFlags", ".InheritedFlags.FlagUsages", "wrapped .InheritedFlags").
 		Replace(cmd.UsageTemplate()))
-	cmd.AddCommand(manCommand())
+	cmd.AddCommand(findingsCommand(stdout), manCommand())
 	return cmd
 }
 
@@ -116,14 +119,6 @@ func helpWidth(w io.Writer) int {
 		return min(max(width, 60), 120)
 	}
 	return report.DefaultWidth
-}
-
-func thresholdDefaults() string {
-	var all []string
-	for _, t := range diagnosis.Defaults() {
-		all = append(all, fmt.Sprintf("%s is %s", t.Kind, t.Age))
-	}
-	return "by default " + strings.Join(all, ", ")
 }
 
 func manCommand() *cobra.Command {
@@ -173,12 +168,9 @@ func (o *options) job(cmd *cobra.Command, args []string) (*job, error) {
 		}
 		j.failOn = &severities[at]
 	}
-	thresholds, err := parseThresholds(o.thresholds)
-	if err != nil {
+	var err error
+	if j.rules, err = o.rules(); err != nil {
 		return nil, err
-	}
-	if j.rules, err = diagnosis.NewRules(thresholds...); err != nil {
-		return nil, fmt.Errorf("--threshold: %w", err)
 	}
 	for _, positive := range []struct {
 		flag  string
@@ -201,7 +193,7 @@ func (o *options) job(cmd *cobra.Command, args []string) (*job, error) {
 		})
 	}
 	j.table = tracker.New(tracker.Config{
-		MaxConnections: o.maxConnections, TimeWait: o.timeWait, Seed: rand.Uint64(), Changes: live,
+		MaxConnections: o.maxConnections, TimeWait: o.timeWait, Seed: rand.Uint64(),
 	})
 	return j, nil
 }
@@ -211,18 +203,40 @@ func isFile(name string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-func parseThresholds(values []string) ([]diagnosis.Threshold, error) {
-	var all []diagnosis.Threshold
-	for _, value := range values {
-		kind, text, ok := strings.Cut(value, "=")
-		if !ok {
-			return nil, fmt.Errorf("--threshold %s: write KIND=DURATION, as in stuck_close_wait=30s", value)
+// rules turns the flags about findings into rules.
+func (o *options) rules() (*diagnosis.Rules, error) {
+	rules := diagnosis.NewRules()
+	for _, text := range o.thresholds {
+		t, err := diagnosis.ParseThreshold(text)
+		if err != nil {
+			return nil, fmt.Errorf("--threshold %s: %w", text, err)
 		}
-		age, err := time.ParseDuration(text)
-		if err != nil || age < 0 {
-			return nil, fmt.Errorf("--threshold %s: %q is no duration; write one like 30s or 5m", value, text)
-		}
-		all = append(all, diagnosis.Threshold{Kind: diagnosis.Kind(kind), Age: age})
+		rules.Set(t)
 	}
-	return all, nil
+	kinds := func(flag string, names []string) ([]diagnosis.Kind, error) {
+		var all []diagnosis.Kind
+		for _, name := range names {
+			kind, err := diagnosis.ParseKind(name)
+			if err != nil {
+				return nil, fmt.Errorf("--%s %s: %w", flag, name, err)
+			}
+			all = append(all, kind)
+		}
+		return all, nil
+	}
+	only, err := kinds("only", o.only)
+	if err != nil {
+		return nil, err
+	}
+	ignore, err := kinds("ignore", o.ignore)
+	if err != nil {
+		return nil, err
+	}
+	rules.Mute(ignore...)
+	for _, about := range diagnosis.Kinds() {
+		if len(only) > 0 && !slices.Contains(only, about.Kind) {
+			rules.Mute(about.Kind)
+		}
+	}
+	return rules, nil
 }

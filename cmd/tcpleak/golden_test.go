@@ -44,27 +44,30 @@ func TestExample(t *testing.T) {
 // shapes are the keys of each JSON object in their order, which is part of what a version of the format promises. Those
 // with a question mark are absent where there is nothing to say. An object within another is named by their keys.
 var shapes = map[string]string{
-	"capture": "type version sources live? filter first? last? packets segments duplicates skipped dropped missed_bytes evicted",
+	"capture": "type version sources live? filter first? last? packets segments duplicates skipped dropped missed_bytes evicted thresholds",
 	"sources": "name format link_types packets truncated detail?",
 	"dropped": "kernel interface",
 	"connection": "type id community_id opened visibility roles_guessed? start last handshake_rtt? closed_first? ended_by? vlan? tunnels? " +
 		"client server zeek wireshark_completeness findings?",
-	"tunnels":  "type id",
-	"client":   endpointShape,
-	"server":   endpointShape,
-	"zeek":     "conn_state history",
-	"event":    "type event time finding",
-	"finding":  "type? id kind severity certainty connections culprit? since for for_at_least? summary cause next evidence",
-	"culprit":  "role address port?",
+	"tunnels": "type id",
+	"client":  endpointShape,
+	"server":  endpointShape,
+	"zeek":    "conn_state history",
+	"event":   "type event time finding",
+	"finding": "type? id kind severity certainty connections culprit? since? for? for_at_least? summary cause? next? evidence " +
+		"count culprits? service? threshold? growth?",
+	"culprit":  "role address? port?",
+	"service":  "address port?",
+	"growth":   "per_minute from to over until_1024? until_65536?",
 	"evidence": "packet time from flags meaning",
-	"summary":  "type connections states findings",
+	"summary":  "type connections states findings silence_trusted verdict",
 }
 
 const endpointShape = "address port state certainty since? since_at_least? why packets payload_bytes retransmitted out_of_order " +
 	"missed_bytes zero_windows"
 
 // counters are objects whose keys depend on what was counted.
-var counters = []string{"skipped", "states", "findings"}
+var counters = []string{"skipped", "states", "findings", "thresholds"}
 
 func TestJSONShape(t *testing.T) {
 	t.Chdir("testdata")
@@ -83,7 +86,7 @@ func TestJSONShape(t *testing.T) {
 }
 
 func TestJSONShapeOfAllCaptures(t *testing.T) {
-	files, err := filepath.Glob("../../testdata/kernel/*.pcap")
+	files, err := filepath.Glob("../../testdata/*/*.pcap*")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("%d captures (%v)", len(files), err)
 	}

@@ -86,13 +86,13 @@ func (j *job) read(source capture.Source) error {
 	}
 }
 
-// watch follows a live source until it is closed, and writes a line for each finding that is raised or clears.
+// watch follows a live source until it is closed, and writes a line for each finding that is raised, grows or clears.
 func (j *job) watch(source capture.Source) error {
-	monitor := diagnosis.NewMonitor(j.rules)
+	monitor := diagnosis.NewMonitor()
 	batch := make([]tcp.Segment, batchSize)
 	j.greet(source)
 	var now int64
-	var looked time.Time
+	var due time.Time
 	for {
 		n, err := source.Read(batch)
 		switch {
@@ -109,15 +109,32 @@ func (j *job) watch(source capture.Source) error {
 			// Nothing arrived, so the packets do not tell the time. Their clock is this host's own.
 			now = max(now, clock.UnixNano())
 		}
-		if n == len(batch) && clock.Sub(looked) < capture.DefaultTimeout {
-			continue // under load, look at what changed as often as in silence
+		if clock.Before(due) {
+			continue
 		}
-		looked = clock
-		j.noteDrops(source.Stats())
-		if err := j.announce(monitor.Update(j.table, now)); err != nil {
+		stats := source.Stats()
+		j.noteDrops(stats)
+		if err := j.announce(monitor.Update(j.analyze(now, stats))); err != nil {
 			return err
 		}
+		due = clock.Add(max(lookEvery, lookShare*time.Since(clock)))
 	}
+}
+
+const (
+	// lookEvery is how often the connections are judged. It takes about a microsecond for each.
+	lookEvery = 500 * time.Millisecond
+	// lookShare bounds what that costs where there are many: a thirtieth of the time.
+	lookShare = 30
+)
+
+// analyze judges what the table holds at now.
+func (j *job) analyze(now int64, stats capture.Stats) *diagnosis.Analysis {
+	c := diagnosis.Capture{Dropped: stats.DroppedKernel + stats.DroppedInterface, Evicted: j.table.Stats().Evicted}
+	for _, s := range stats.Sources {
+		c.Truncated = c.Truncated || s.Truncated
+	}
+	return j.rules.Analyze(j.table.Connections(now), now, c)
 }
 
 // noteDrops tells the table if packets were lost on their way into the capture.
@@ -139,15 +156,9 @@ func (j *job) greet(source capture.Source) {
 // bid collects the findings that only the silence after the last packet bears out: the report, which -r would give for the
 // same packets, judges at the last packet.
 func (j *job) bid(source capture.Source, monitor *diagnosis.Monitor) {
-	var c tracker.Connection
-	for _, f := range monitor.Standing() {
-		at := source.Last()
-		if j.table.Get(f.Ref, at, &c) {
-			if _, stands := j.rules.Diagnose(&c, at); !stands {
-				j.later = append(j.later, f.Summary)
-			}
-		}
-	}
+	final := diagnosis.NewMonitor()
+	final.Update(j.analyze(source.Last(), source.Stats()))
+	j.later = monitor.Beyond(final)
 	if j.format == "table" {
 		return
 	}
@@ -180,26 +191,20 @@ func (j *job) report(source capture.Source) (worst int, err error) {
 	j.noteDrops(stats)
 	now := source.Last()
 	worst = -1
-	var findings []diagnosis.Finding
+	analysis := j.analyze(now, stats)
+	for i := range analysis.Findings {
+		worst = max(worst, int(analysis.Findings[i].Severity))
+	}
 	r := report.Report{
-		Capture: j.captureRecord(stats),
+		Capture: j.captureRecord(stats, analysis.Quality.MissedBytes), Quality: analysis.Quality, Findings: analysis.Findings, Threshold: j.rules.Threshold,
 		Rows: func(yield func(report.Row) bool) {
-			findings, worst = nil, -1
 			for c := range j.table.Connections(now) {
-				row := report.Row{Connection: c}
-				if f, ok := j.rules.Diagnose(c, now); ok {
-					f.ID = len(findings) + 1
-					findings = append(findings, f)
-					worst = max(worst, int(f.Severity))
-					row.Findings = []int{f.ID}
-				}
-				if !yield(row) {
+				if !yield(report.Row{Connection: c, Findings: analysis.Of(c)}) {
 					return
 				}
 			}
 		},
-		Findings: func() []diagnosis.Finding { return findings },
-		Encap:    j.encaps.Get,
+		Encap: j.encaps.Get,
 	}
 	w := bufio.NewWriterSize(j.stdout, 1<<16)
 	switch j.format {
@@ -238,13 +243,13 @@ func terminalWidth(w io.Writer) (int, bool) {
 	return width, true
 }
 
-func (j *job) captureRecord(stats capture.Stats) report.Capture {
+func (j *job) captureRecord(stats capture.Stats, missed uint64) report.Capture {
 	table := j.table.Stats()
 	c := report.Capture{
 		Filter: stats.Filter, First: stats.First, Last: stats.Last,
 		Packets: stats.Packets, Segments: table.Segments, Duplicates: table.Duplicates,
 		DroppedKernel: stats.DroppedKernel, DroppedInterface: stats.DroppedInterface,
-		MissedBytes: j.table.MissedBytes(), Evicted: table.Evicted, Live: j.live, Later: j.later,
+		MissedBytes: missed, Evicted: table.Evicted, Live: j.live, Later: j.later,
 	}
 	for _, s := range stats.Sources {
 		c.Sources = append(c.Sources, report.Source{

@@ -105,7 +105,7 @@ func holdAgainst(t *testing.T, truth *kernel.Truth, packets []packet, write func
 
 func describe(want *kernel.Endpoint, e inferred) string {
 	return fmt.Sprintf("connection %d, %s %v: the kernel says %s, we say %v %v: %s",
-		e.connection, want.Host, want.Tuple().Src, want.State, e.Certainty, e.State, e.Why)
+		e.connection, want.Host, want.Tuple().Src, want.State, e.Certainty, e.State, e.Why())
 }
 
 // TestNothingConfirmedIsWrongWhenTheCaptureMissesPackets takes packets away, which leaves a trace of most but not of all:

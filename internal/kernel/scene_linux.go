@@ -41,7 +41,9 @@ type Scene struct {
 	capture     *Capture
 	undecidable map[Tuple]string
 	vanished    map[Tuple]time.Time
-	resetsLost  bool // the scene's rules drop RSTs too
+	resetsLost  bool       // the scene's rules drop RSTs too
+	expect      []Expected // what only the run of the scene tells
+	cleanups    []func()   // for what belongs to no pair, when the capture has ended
 }
 
 // Record plays a scenario and writes NAME.pcap and NAME.json into dir.
@@ -260,5 +262,9 @@ func release() string {
 
 // Remove deletes the files of a scenario that failed.
 func Remove(dir, name string) error {
-	return errors.Join(os.RemoveAll(filepath.Join(dir, name+".pcap")), os.RemoveAll(filepath.Join(dir, name+".json")))
+	var errs []error
+	for _, ext := range [...]string{".pcap", ".pcap.gz", ".json"} {
+		errs = append(errs, os.RemoveAll(filepath.Join(dir, name+ext)))
+	}
+	return errors.Join(errs...)
 }

@@ -25,8 +25,38 @@ type Truth struct {
 	End         time.Time `json:"end"`         // when ss was read for the last time; no packet passed between the two readings
 
 	// Endpoints holds both ends of every connection that the capture shows, in the order of their first packet.
-	Endpoints []Endpoint `json:"endpoints"`
+	// It is absent where there are too many connections, or more hosts than two.
+	Endpoints []Endpoint `json:"endpoints,omitempty"`
 	Listeners []Listener `json:"listeners"`
+
+	// The rest is known of the captures in testdata/findings only.
+
+	Connections int               `json:"connections,omitempty"` // 4-tuples in the capture
+	Thresholds  map[string]string `json:"thresholds,omitempty"`  // under which the expectation holds; others are the defaults
+	Healthy     bool              `json:"healthy,omitempty"`     // nothing is wrong, whatever it looks like: no finding above info
+	Expect      []Expected        `json:"expect,omitempty"`
+}
+
+// Expected is a group of findings that the capture must give: those of one kind with one culprit. It follows from what was
+// done to the connections, never from what tcpleak says of them.
+type Expected struct {
+	Kind     string `json:"kind"`
+	Severity string `json:"severity"` // of the group
+	// Culprit is the end at fault. It is absent where neither end is: the path, the capture, or both ends' settings.
+	Culprit *Culprit `json:"culprit,omitempty"`
+	// Service is the server's address and port, where there is one.
+	Service netip.AddrPort `json:"service,omitzero"`
+	// Connections counts those that the group is about, ConnectionsMax those that it may also name.
+	Connections    int    `json:"connections"`
+	ConnectionsMax int    `json:"connections_max,omitempty"`
+	Why            string `json:"why"` // what was done
+}
+
+// Culprit is the end at fault. A role without an address stands for many, a client without a port for any of its ports.
+type Culprit struct {
+	Role    string     `json:"role"` // "client" or "server"
+	Address netip.Addr `json:"address,omitzero"`
+	Port    uint16     `json:"port,omitempty"`
 }
 
 // Endpoint is one end of one connection. A 4-tuple that was used twice is one connection here: its state is that of the
@@ -51,6 +81,25 @@ type Listener struct {
 	Host    string     `json:"host"`
 	Address netip.Addr `json:"address"` // unspecified: all of them
 	Port    uint16     `json:"port"`
+}
+
+// String spells the group as "accept_queue_full ×7, critical: server 10.77.0.2:80".
+func (e Expected) String() string {
+	s := fmt.Sprintf("`%s` ×%d", e.Kind, e.Connections)
+	if e.ConnectionsMax > 0 {
+		s += fmt.Sprintf(" to %d", e.ConnectionsMax)
+	}
+	s += ", " + e.Severity
+	switch c := e.Culprit; {
+	case c == nil:
+	case !c.Address.IsValid():
+		s += ": many " + c.Role + "s"
+	case c.Port == 0:
+		s += fmt.Sprintf(": %s %v", c.Role, c.Address)
+	default:
+		s += fmt.Sprintf(": %s %v", c.Role, netip.AddrPortFrom(c.Address, c.Port))
+	}
+	return s
 }
 
 // Tuple names one direction of a connection, or the endpoint that sends it.

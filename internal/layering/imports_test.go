@@ -29,8 +29,10 @@ var rules = map[string][]string{
 	"reassembly": {"tcp"},
 	"compat":     {"tcp"},
 	"tracker":    {"reassembly", "compat", "tcp"},
-	"diagnosis":  {"tracker", "tcp"},
+	"diagnosis":  {"diagnosis/trend", "tracker", "tcp"},
 	"report":     {"diagnosis", "tracker", "tcp", "github.com/olekukonko/tablewriter"},
+
+	"diagnosis/trend": {},
 
 	"capture": {"tcp", "github.com/google/gopacket", "github.com/klauspost/compress"},
 

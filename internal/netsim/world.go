@@ -312,7 +312,7 @@ func (w *world) fail(at int64, i int, e tracker.Endpoint, kind string) {
 func (w *world) failure(at int64, i int, truth tcp.State, e tracker.Endpoint, kind string, table *tracker.Table) Failure {
 	what := fmt.Sprintf("%s is %v (%s), we say %v %v", hostNames[i], truth, kind, e.Certainty, e.State)
 	var b strings.Builder
-	fmt.Fprintf(&b, "seed %d: %s: %s\n", w.seed, what, e.Why)
+	fmt.Fprintf(&b, "seed %d: %s: %s\n", w.seed, what, e.Why())
 	w.story(&b, at, table)
 	fmt.Fprintf(&b, "play it again: go test ./internal/netsim -run TestConnections -seed %d -connections 1", w.seed)
 	return Failure{Seed: w.seed, What: what, Text: b.String()}
