@@ -50,7 +50,8 @@ type Reset struct {
 	Seq, Ack tcp.Seq // Ack is valid if the flags have ACK
 	// Stamped is set if it carried a timestamp that X's clock may show. Who forges a RST does not know it.
 	Stamped bool
-	// Exact is set if it was what Y expected next: of several RSTs, ResetLast is the last exact one if there is one.
+	// Exact is set if it was X's next number, or what Y expected next: of several RSTs, ResetLast is the last exact one if there
+	// is one.
 	Exact bool
 	TSVal uint32 // valid if Stamped
 }
@@ -233,7 +234,7 @@ func (d *Direction) addReset(s *tcp.Segment, y *Direction) {
 	// Timestamps tick at most once a millisecond (RFC 7323 5.4): 2²⁶ are 18 hours. A guess passes once in 64 times.
 	const plausible = 1 << 26
 	stamped := s.Options.Has&tcp.HasTimestamps != 0 && d.Has&TimestampSent != 0 && s.Options.TSVal-d.TSVal < plausible
-	r := Reset{MarkOf(s), s.Seq, s.Ack, stamped, y.Has&ACK != 0 && s.Seq == y.Ack, s.Options.TSVal}
+	r := Reset{MarkOf(s), s.Seq, s.Ack, stamped, d.Has&Started != 0 && s.Seq == d.Next || y.Has&ACK != 0 && s.Seq == y.Ack, s.Options.TSVal}
 	if !d.ResetFirst.Seen() || s.Time < d.ResetFirst.Time {
 		d.ResetFirst = r
 	}
@@ -439,8 +440,9 @@ func (d *Direction) addSequence(s *tcp.Segment, y *Direction) Verdict {
 			d.Gap = gap
 		}
 	}
-	if occupies && (d.Has&FIN == 0 || !seq.After(d.Fin)) {
-		d.SentLast = max(d.SentLast, s.Time) // what lies beyond the FIN repeats nothing
+	// After the FIN, an old duplicate of the SYN and what lies beyond the FIN repeat nothing that waits for an answer.
+	if occupies && (d.Has&FIN == 0 || !seq.After(d.Fin) && !s.Flags.Any(tcp.SYN)) {
+		d.SentLast = max(d.SentLast, s.Time)
 	}
 	d.Payload += uint64(min(fresh+filled, s.Len))
 	return v

@@ -62,3 +62,47 @@ func TestAFINThatIsNotAnsweredDoesNotProlongTimeWait(t *testing.T) {
 		69.00  = CLOSED? LAST_ACK?
 	`)
 }
+
+func TestAnOldSYNRepeatsNoFIN(t *testing.T) {
+	play(t, `
+		0.00  client  SYN      seq=100
+		0.01  server  SYN,ACK  seq=300 ack=101
+		0.02  client  ACK      seq=101 ack=301
+		1.00  client  FIN,ACK  seq=101 ack=301
+		1.01  server  ACK      seq=301 ack=102
+		3.00  client  SYN      seq=100            # an old duplicate
+		= FIN_WAIT_2? CLOSE_WAIT!
+	`)
+}
+
+// A RST behind what the receiver has acknowledged is not the next, whether or not the capture holds what was acknowledged.
+func TestAResetBehindMissedDataIsNotExact(t *testing.T) {
+	play(t, `
+		0.00  client  SYN      seq=100
+		0.01  server  SYN,ACK  seq=300 ack=101
+		0.02  client  ACK      seq=101 ack=301
+		1.00  client  ACK      seq=101 ack=401    # of data that the capture missed
+		1.01  server  RST      seq=301
+		= ESTABLISHED? CLOSED?
+	`)
+}
+
+func TestAServerThatSpeaksHasTheACKThatTheCaptureMissed(t *testing.T) {
+	play(t, `
+		0.00  client  SYN      seq=100
+		0.01  server  SYN,ACK  seq=300 ack=101
+		0.03  server  PSH,ACK  seq=301 ack=101 len=20
+		= SYN_SENT? ESTABLISHED?
+	`)
+}
+
+// The result must not depend on how the numbers happen to compare.
+func TestAResetWithoutANumberAnswersASYNOnly(t *testing.T) {
+	play(t, `
+		0.00  client  SYN      seq=100
+		0.01  server  SYN,ACK  seq=300 ack=101
+		0.02  client  ACK      seq=101 ack=301
+		1.00  server  RST,ACK  seq=0 ack=5000
+		= ESTABLISHED? ESTABLISHED?
+	`)
+}

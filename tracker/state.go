@@ -174,13 +174,13 @@ func (m moment) synAcked() (is, sure bool) {
 		return x.Has&reassembly.Plain != 0 || y.Has&reassembly.Plain != 0 || x.Packets == 0, false
 	case !x.HasSYN():
 		return true, x.Has&reassembly.Plain != 0
-	case y.Has&reassembly.ACK == 0 || !y.FirstAck.Seen() && !m.provesSYN():
+	case !y.FirstAck.Seen() && !m.provesSYN():
 		if x.Has&reassembly.BareSYN != 0 && x.Has&reassembly.SYNACK != 0 {
 			return false, m.keepsRepeating(x.SYNs-1, x.SynLast) // the SYN-ACK of a simultaneous open repeats no SYN-ACK
 		}
 		return false, m.keepsRepeating(x.SYNs, x.SynLast)
 	case m.provesSYN():
-		return true, true
+		return true, y.FirstAck.Seen()
 	}
 	if is, sure = m.delivered(y.FirstAck, x.SynLast); !is && x.Has&reassembly.BareSYN != 0 && x.FirstPlain.Time > x.SynLast {
 		is = true // it opened at the same time as Y, and has gone on without SYN since
@@ -321,6 +321,8 @@ func (m moment) genuine(r reassembly.Reset) bool {
 		return true // the answer to a SYN where there is no connection (any more)
 	case r.Stamped:
 		return true // of a sender that the peer's window holds back, or whose data the capture missed
+	case r.Seq == 0 && r.Flags().Any(tcp.ACK):
+		return false // it answers a segment without ACK that nobody sent
 	case r.Seq.After(x.Next):
 		return y.Last.Time <= r.Time && !(y.Has&reassembly.ACK != 0 && r.Seq.After(y.WindowEnd(x)))
 	}
@@ -354,7 +356,7 @@ func (m moment) accepts(r reassembly.Reset, state tcp.State) bool {
 	// Exact once X has what is in flight before it: but not if X has shown, by a segment or by silence later than it
 	// could have arrived, that it does not have it. Then the RST is challenged, or the challenge too is lost or suppressed.
 	inFlight := x.Last.Time <= y.SentLast+m.crossing && r.Time <= y.SentLast+delayedACK
-	if y.Has&reassembly.Started != 0 && r.Seq == y.Next && (x.Acks(y.Next) || inFlight) {
+	if y.Has&reassembly.Started != 0 && r.Seq == y.Next && inFlight && !x.Ack.After(y.Next) {
 		return true
 	}
 	// An orphan in FIN_WAIT_2 is a time-wait socket in Linux, and those take any RST in the window

@@ -145,6 +145,12 @@ func (t *Table) add(s *tcp.Segment) {
 	if s.Flags.Any(tcp.RST) || hasInvalidFlags(s.Flags) || x.Has&reassembly.BeyondFIN != 0 || c.disputed[dir] != 0 {
 		t.noteOdd(index, dir, s, v)
 	}
+	t.reclass(index)
+}
+
+// reclass moves a connection to the eviction list that it now belongs to.
+func (t *Table) reclass(index uint32) {
+	c := t.at(index)
 	if class := c.classify(); class != c.class {
 		t.unlink(index)
 		c.class = class
@@ -164,6 +170,7 @@ func (t *Table) supersede(c *conn, s *tcp.Segment) {
 		return
 	}
 	old.left[old.direction(s)].note(s, s.Flags.Any(tcp.SYN))
+	t.reclass(c.older)
 }
 
 func (l *leaving) note(s *tcp.Segment, proven bool) {
