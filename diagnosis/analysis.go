@@ -29,6 +29,8 @@ type Analysis struct {
 	crowd  *crowd
 	leaks  map[key][]*leak
 	groups map[key]*group
+
+	suspect suspect // for judge
 }
 
 // maxGroups bounds the findings of one analysis. What is beyond is counted, by kind, in one finding of that kind.
@@ -74,6 +76,7 @@ func (r *Rules) Analyze(connections iter.Seq[*tracker.Connection], now int64, ca
 }
 
 // Of returns the IDs of the findings about c, which must be one of the connections that were analysed, at the same moment.
+// It is not safe for concurrent use.
 func (a *Analysis) Of(c *tracker.Connection) []int {
 	var ids []int
 	a.each(c, func(k key, v *verdict, attached bool) {
@@ -100,10 +103,8 @@ func (a *Analysis) each(c *tracker.Connection, yield func(k key, v *verdict, att
 		yield(k, nil, true)
 	}
 	alone := false
-	a.rules.judge(c, a.now, a.crowd, func(v verdict) {
-		if explained && !v.rule.beside {
-			return
-		}
+	a.suspect = suspect{c: c, now: a.now, crowd: a.crowd}
+	a.rules.judge(&a.suspect, explained, func(v verdict) {
 		alone = alone || !v.rule.beside
 		yield(v.key(), &v, true)
 	})
