@@ -440,8 +440,9 @@ func (d *Direction) addSequence(s *tcp.Segment, y *Direction) Verdict {
 			d.Gap = gap
 		}
 	}
-	// After the FIN, an old duplicate of the SYN and what lies beyond the FIN repeat nothing that waits for an answer.
-	if occupies && (d.Has&FIN == 0 || !seq.After(d.Fin) && !s.Flags.Any(tcp.SYN)) {
+	// After the FIN, an old duplicate of the SYN and what lies beyond the FIN repeat nothing that waits for an answer. A SYN-ACK
+	// does: with Fast Open, the FIN may leave before the handshake is complete.
+	if occupies && (d.Has&FIN == 0 || !seq.After(d.Fin) && s.Flags&(tcp.SYN|tcp.ACK) != tcp.SYN) {
 		d.SentLast = max(d.SentLast, s.Time)
 	}
 	d.Payload += uint64(min(fresh+filled, s.Len))
