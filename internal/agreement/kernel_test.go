@@ -83,7 +83,20 @@ func TestEveryStateIsWhatTheKernelSaid(t *testing.T) {
 }
 
 // holdAgainst holds every endpoint of truth against what the packets show, written in some form.
-func holdAgainst(t *testing.T, truth *kernel.Truth, packets []packet, write func(io.Writer, []packet) error) (agreed, undecidable int) {
+func holdAgainst(t *testing.T, truth *kernel.Truth, packets []packet, write func(io.Writer, []packet) error) {
+	t.Helper()
+	for _, wrong := range compare(t, truth, packets, write).wrong {
+		t.Error(wrong)
+	}
+}
+
+// comparison is how the endpoints of a capture fared.
+type comparison struct {
+	agreed, undecidable int
+	wrong               []string
+}
+
+func compare(t *testing.T, truth *kernel.Truth, packets []packet, write func(io.Writer, []packet) error) (c comparison) {
 	t.Helper()
 	got := endpoints(analyseAs(t, packets, write))
 	for i := range truth.Endpoints {
@@ -91,16 +104,16 @@ func holdAgainst(t *testing.T, truth *kernel.Truth, packets []packet, write func
 		e, ok := got[want.Tuple()]
 		switch {
 		case !ok:
-			t.Errorf("%v is not reported", want.Tuple())
+			c.wrong = append(c.wrong, fmt.Sprintf("%v is not reported", want.Tuple()))
 		case agrees(want, e.State):
-			agreed++
+			c.agreed++
 		case want.Undecidable != "" && e.Certainty != tracker.Confirmed:
-			undecidable++
+			c.undecidable++
 		default:
-			t.Error(describe(want, e))
+			c.wrong = append(c.wrong, describe(want, e))
 		}
 	}
-	return agreed, undecidable
+	return c
 }
 
 func describe(want *kernel.Endpoint, e inferred) string {
