@@ -344,6 +344,10 @@ func endpointView(e endpoint, x, y *reassembly.Direction, v conclusion) Endpoint
 	if x.HasFIN() {
 		dataEnd = x.Fin
 	}
+	past := uint32(0)
+	if y.HasFIN() && x.DataSegments > 0 && dataEnd.After(y.FinAck) {
+		past = uint32(dataEnd.Sub(y.FinAck))
+	}
 	return Endpoint{
 		Addr: e.addr, Port: e.port,
 		State: v.state, Certainty: v.certainty, Since: v.since, SinceAtLeast: v.atLeast, why: v.why,
@@ -354,7 +358,7 @@ func endpointView(e endpoint, x, y *reassembly.Direction, v conclusion) Endpoint
 			SYNLast: x.SynLast, SentLast: x.SentLast, DataLast: x.DataLast, SYNs: x.SYNs, FINs: x.FINs,
 			Asked: markOf(x.Asked), AskedIdle: time.Duration(x.AskedIdle), Repeats: x.Repeats, ZeroWindow: markOf(x.ZeroSince),
 			AcksFIN:      y.HasFIN() && x.Acks(y.Fin+1),
-			CrossedFIN:   y.HasFIN() && x.DataSegments > 0 && dataEnd.After(y.FinAck),
+			PastFIN:      past,
 			DataSegments: uint64(x.DataSegments),
 		},
 		Packets: uint64(x.Packets), PayloadBytes: x.Payload,

@@ -125,8 +125,8 @@ type Facts struct {
 	// ZeroWindow is where the receive window closed; not Seen while it is open.
 	ZeroWindow Mark
 	AcksFIN    bool // it has acknowledged the peer's FIN
-	// CrossedFIN is set if this end sent payload that the peer had not received when it sent its FIN.
-	CrossedFIN   bool
+	// PastFIN is how many octets this end sent that the peer had not received when it sent its FIN.
+	PastFIN      uint32
 	DataSegments uint64 // segments with payload, retransmissions included
 }
 

@@ -3,12 +3,14 @@ package kernel
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -67,6 +69,19 @@ func (s *Scene) site(idle, keepAlive time.Duration) {
 	s.later(func() { server.Close() })
 }
 
+// secureSite runs the same over TLS, of the given version at most, and returns a client for it, too.
+func (s *Scene) secureSite(idle time.Duration, version uint16) (*http.Client, *httptest.Server) {
+	site := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "here you are") }))
+	site.Listener = s.listener(noKeepAlive)
+	site.TLS = &tls.Config{MaxVersion: version}
+	site.Config.IdleTimeout, site.Config.ErrorLog = idle, log.New(io.Discard, "", 0)
+	site.StartTLS()
+	s.later(site.Close)
+	pool := site.Client().Transport.(*http.Transport).Clone()
+	pool.TLSClientConfig.ServerName = "example.com" // in httptest's certificate
+	return s.browser(noKeepAlive, pool), site
+}
+
 // browser returns a Go web client with a pool of connections.
 func (s *Scene) browser(keepAlive time.Duration, pool *http.Transport) *http.Client {
 	pool.DialContext = s.Client.dialer(keepAlive)
@@ -77,7 +92,11 @@ func (s *Scene) browser(keepAlive time.Duration, pool *http.Transport) *http.Cli
 
 // get asks for a page and reads it, so that the connection returns to the pool.
 func (s *Scene) get(c *http.Client, path string) {
-	r, err := c.Get("http://" + s.Service().String() + path)
+	scheme := "http://"
+	if s.service == 8443 {
+		scheme = "https://"
+	}
+	r, err := c.Get(scheme + s.Service().String() + path)
 	check("get", err)
 	defer r.Body.Close()
 	_, err = io.Copy(io.Discard, r.Body)
@@ -278,6 +297,20 @@ for _ in range(2):
 				s.site(time.Second, noKeepAlive)
 				s.Client.Command("", "curl", "-sS", "--noproxy", "*", "-H", "Connection: close", "-o", "/dev/null", "--resolve", "web.example:8080:[fd77::2],10.77.0.2", "http://web.example:8080/")
 				s.pause()
+			}},
+		Healthy: true,
+	},
+	{
+		Scenario: Scenario{Name: "tls-goodbye", About: "a Go server closes idle TLS connections; its client's close_notify comes after the FIN and is answered by RST, and nobody minds",
+			Service: 8443, Run: func(s *Scene) {
+				for _, version := range [...]uint16{tls.VersionTLS12, tls.VersionTLS13} {
+					c, site := s.secureSite(time.Second, version)
+					for range 4 {
+						s.get(c, "/")
+						s.Sleep(1500 * time.Millisecond)
+					}
+					site.Close()
+				}
 			}},
 		Healthy: true,
 	},
