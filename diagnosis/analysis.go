@@ -46,7 +46,7 @@ type group struct {
 	port     uint16
 	ports    bool  // a culprit has used several
 	overflow bool  // it stands for groups beyond maxGroups
-	newest   int64 // when the newest began, ns since 1970
+	newest   int64 // when it last held, or happened, ns since 1970
 }
 
 // Analyze judges connections at now, in ns since 1970. It goes over them twice; they must be the same both times, in the order
@@ -149,9 +149,12 @@ func (a *Analysis) add(k key, v *verdict, c *tracker.Connection) {
 			g.example, f.Since, f.Certainty = *c, c.Start, tracker.Confirmed
 		}
 		g.newest = max(g.newest, c.Start)
+		if v != nil {
+			g.newest = max(g.newest, v.last())
+		}
 		return
 	}
-	g.newest = max(g.newest, v.held.since)
+	g.newest = max(g.newest, v.last())
 	if b := v.rule.culprit(&v.s); !b.nobody {
 		e := &c.Ends[b.role]
 		if len(g.culprits) < MaxListed {
@@ -183,24 +186,24 @@ func (a *Analysis) addPiles() {
 			}
 		}
 		if limit := a.rules.thresholds[TimeWaitPressure].Count; len(waits) >= limit {
-			if n, from := peak(waits, timeWait); n >= limit {
-				a.addPile(TimeWaitPressure, k, p, n, from)
+			if n, from, last := peak(waits, timeWait, limit); n >= limit {
+				a.addPile(TimeWaitPressure, k, p, n, from, min(last+timeWait, a.now))
 			}
 		}
 		if limit := a.rules.thresholds[Churn].Count * int(churnWindow/int64(time.Second)); len(starts) >= limit {
-			if n, from := peak(starts, churnWindow); n >= limit {
-				a.addPile(Churn, k, p, n, from)
+			if n, from, last := peak(starts, churnWindow, limit); n >= limit {
+				a.addPile(Churn, k, p, n, from, last)
 			}
 		}
 	}
 }
 
-func (a *Analysis) addPile(kind Kind, pair pairKey, p *pair, n int, from int64) {
+func (a *Analysis) addPile(kind Kind, pair pairKey, p *pair, n int, from, newest int64) {
 	if a.rules.muted[kind] {
 		return
 	}
 	k := key{kind: kind, role: tracker.Client, addr: pair.client, service: pair.server}
-	g := &group{finding: Finding{key: k, Count: n, Since: from, Certainty: tracker.Confirmed}, newest: from + int64(shortLife)}
+	g := &group{finding: Finding{key: k, Count: n, Since: from, Certainty: tracker.Confirmed}, newest: newest}
 	for i := range p.lives {
 		if len(g.finding.Connections) < MaxListed && p.lives[i].start >= from-int64(shortLife) {
 			g.finding.Connections = append(g.finding.Connections, p.lives[i].id)
@@ -210,7 +213,7 @@ func (a *Analysis) addPile(kind Kind, pair pairKey, p *pair, n int, from int64) 
 	a.groups[k] = g
 }
 
-// newest returns when the newest of a group began.
+// newest returns when what a finding says was last so.
 func (a *Analysis) newest(k key) int64 { return a.groups[k].newest }
 
 // finish turns the groups into findings, numbered from the worst.
@@ -256,7 +259,7 @@ func (a *Analysis) describe(g *group) {
 	f.Culprits = len(g.culprits)
 	age := ""
 	if !v.rule.moment {
-		f.For = time.Duration(a.now - f.Since)
+		f.For = time.Duration(cmp.Or(v.held.ended, a.now) - f.Since)
 		f.ForAtLeast = v.s.x.SinceAtLeast && !v.rule.seen
 		age = Age(f.For)
 		if f.ForAtLeast {
@@ -279,7 +282,7 @@ func (a *Analysis) describeCrowd(g *group) {
 	switch f.Kind {
 	case SYNFlood:
 		flood := a.crowd.floods[service]
-		f.Since, f.For = flood.start, time.Duration(a.now-flood.start)
+		f.Since, f.For, g.newest = flood.start, time.Duration(a.now-flood.start), flood.end
 		f.Culprit.Addr, f.Culprits = flood.only, flood.sources
 		f.Summary = fmt.Sprintf("%d handshakes with %s were half-open at once, from %d addresses; %d completed meanwhile.",
 			flood.peak, service, flood.sources, flood.completed)
@@ -290,7 +293,7 @@ func (a *Analysis) describeCrowd(g *group) {
 		f.Evidence = marks(proof(g.example.Ends[tracker.Client].Facts.SYN, tracker.Client, "the first of them"))
 	case PortScan, HostScan:
 		s := a.crowd.scans[from]
-		f.Since, f.For = s.start, time.Duration(s.end-s.start)
+		f.Since, f.For, g.newest = s.start, time.Duration(s.end-s.start), s.end
 		if f.Kind == PortScan {
 			f.Service = endpoint{addr: service.addr}.addrPort()
 			f.Summary = fmt.Sprintf("%s asked for %d ports of %s within a minute that refused or did not answer.", from, s.hosts[service.addr], service.addr)
@@ -328,7 +331,7 @@ func (a *Analysis) describeCrowd(g *group) {
 		f.Next, f.Command = "Capture again with a filter, a short snap length and a larger buffer", "tcpdump -s 96 -B 65536 -w FILE"
 	case Leak:
 		l := a.leaks[f.key][0]
-		f.Since, f.For = l.since, time.Duration(a.now-l.since)
+		f.Since, f.For, g.newest = l.since, time.Duration(a.now-l.since), a.now
 		f.Growth = &l.growth
 		f.Certainty = g.example.Ends[l.role].Certainty
 		if l.role == tracker.Server {

@@ -17,10 +17,14 @@ var rules = []rule{
 			case s.role != tracker.Server:
 				return held{}, false
 			case s.c.Opened == tracker.Unanswered: // a full accept queue turns away SYNs, too
-				return heldSince(s.peer.Facts.SYN.Time), s.peer.Facts.SYNs > 1 &&
+				return heldFromTo(s.peer.Facts.SYN.Time, gaveUp(s.peer)), s.peer.Facts.SYNs > 1 &&
 					s.crowd.overflowed(endpointOf(s.x), s.peer.Facts.SYN.Time, s.peer.Facts.SYNLast)
 			}
-			return heldSince(s.peer.Facts.FirstACK.Time), s.crowd.queueOverflowed(s.c)
+			ended := int64(0)
+			if s.x.State != tcp.SynRcvd {
+				ended = s.x.Facts.SYNLast
+			}
+			return heldFromTo(s.peer.Facts.FirstACK.Time, ended), s.crowd.queueOverflowed(s.c)
 		},
 		culprit: self,
 		summary: func(s *suspect, age string) string {
@@ -85,7 +89,7 @@ var rules = []rule{
 		kind: ResetAfterIdle, moment: true, seen: true,
 		holds: func(s *suspect) (held, bool) {
 			x, y := &s.x.Facts, &s.peer.Facts
-			return held{x.Asked.Time, s.now - int64(x.AskedIdle)}, x.Asked.Seen() && y.RST.Seen() && y.RST.Time >= x.Asked.Time &&
+			return held{since: x.Asked.Time, counts: s.now - int64(x.AskedIdle)}, x.Asked.Seen() && y.RST.Seen() && y.RST.Time >= x.Asked.Time &&
 				y.Last.Seen() && y.Last.Time < x.Asked.Time && !y.FIN.Seen()
 		},
 		culprit: peer,
@@ -113,9 +117,12 @@ var rules = []rule{
 		kind: HalfOpen,
 		holds: func(s *suspect) (held, bool) {
 			x, y := &s.x.Facts, &s.peer.Facts
-			gaveUp := s.x.State == tcp.Closed && x.RST.Seen() && !y.RST.Seen()
-			open := s.x.State == tcp.Established || s.x.State == tcp.CloseWait || gaveUp
-			return heldSince(x.Asked.Time), open && x.Repeats >= 3 && y.Last.Seen() && y.Last.Time < x.Asked.Time && s.peer.State != tcp.SynRcvd
+			ended := int64(0)
+			if s.x.State == tcp.Closed && x.RST.Seen() && !y.RST.Seen() {
+				ended = x.RST.Time // it gave up
+			}
+			open := s.x.State == tcp.Established || s.x.State == tcp.CloseWait || ended != 0
+			return heldFromTo(x.Asked.Time, ended), open && x.Repeats >= 3 && y.Last.Seen() && y.Last.Time < x.Asked.Time && s.peer.State != tcp.SynRcvd
 		},
 		culprit: peer,
 		summary: func(s *suspect, age string) string {
@@ -166,7 +173,7 @@ var rules = []rule{
 		kind: StuckCloseWait,
 		holds: func(s *suspect) (held, bool) {
 			// A half-closed end that still sends is at work.
-			return held{s.x.Since, max(s.x.Since, s.x.Facts.DataLast)}, s.x.State == tcp.CloseWait
+			return held{since: s.x.Since, counts: max(s.x.Since, s.x.Facts.DataLast)}, s.x.State == tcp.CloseWait
 		},
 		culprit: self,
 		summary: func(s *suspect, age string) string {
@@ -196,7 +203,7 @@ var rules = []rule{
 	{
 		kind: StuckFinWait2,
 		holds: func(s *suspect) (held, bool) {
-			return held{s.x.Since, max(s.x.Since, s.peer.Facts.DataLast)}, s.x.State == tcp.FinWait2 && s.peer.State != tcp.CloseWait
+			return held{since: s.x.Since, counts: max(s.x.Since, s.peer.Facts.DataLast)}, s.x.State == tcp.FinWait2 && s.peer.State != tcp.CloseWait
 		},
 		culprit: peer,
 		summary: func(s *suspect, age string) string {
@@ -222,7 +229,7 @@ var rules = []rule{
 		kind: HalfOpenHandshake, shared: true,
 		holds: func(s *suspect) (held, bool) {
 			syn := s.x.Facts.SYN
-			return heldSince(syn.Time), syn.Seen() && (s.x.State == tcp.SynRcvd || s.x.GaveUp && s.x.Facts.SYN.Flags.Any(tcp.ACK))
+			return heldFromTo(syn.Time, gaveUp(s.x)), syn.Seen() && (s.x.State == tcp.SynRcvd || s.x.GaveUp && s.x.Facts.SYN.Flags.Any(tcp.ACK))
 		},
 		culprit: func(s *suspect) blame {
 			if answered(s) {
@@ -235,7 +242,7 @@ var rules = []rule{
 				return fmt.Sprintf("The %v %s does not take the ACK that completes the handshake, %s after it answered the SYN.",
 					s.role, hostPort(s.x), age)
 			}
-			return fmt.Sprintf("The %v %s has waited %s for the ACK that completes the handshake with %s.",
+			return fmt.Sprintf("The %v %s waited %s for the ACK that completes the handshake with %s.",
 				s.role, hostPort(s.x), age, hostPort(s.peer))
 		},
 		cause: func(s *suspect) string {
@@ -267,7 +274,7 @@ var rules = []rule{
 	{
 		kind: UnansweredSYN, seen: true,
 		holds: func(s *suspect) (held, bool) {
-			return heldSince(s.x.Facts.SYN.Time), s.role == tracker.Client && s.c.Opened == tracker.Unanswered && s.x.Facts.SYNs > 1
+			return heldFromTo(s.x.Facts.SYN.Time, gaveUp(s.x)), s.role == tracker.Client && s.c.Opened == tracker.Unanswered && s.x.Facts.SYNs > 1
 		},
 		culprit: peer,
 		summary: func(s *suspect, age string) string {
@@ -372,7 +379,7 @@ var rules = []rule{
 		kind: SlowHandshake, beside: true, moment: true, seen: true,
 		holds: func(s *suspect) (held, bool) {
 			x, y := &s.x.Facts, &s.peer.Facts
-			return heldSince(x.SYN.Time), s.role == tracker.Client && s.c.Opened == tracker.Handshake && x.FirstACK.Seen() && y.SYN.Seen() &&
+			return heldSince(x.SYN.Time), s.role == tracker.Client && s.c.Opened == tracker.Handshake && x.SYN.Seen() && x.FirstACK.Seen() && y.SYN.Seen() &&
 				(x.SYNs > 1 || y.SYNs > 1) && s.peer.State != tcp.SynRcvd && !s.peer.GaveUp
 		},
 		culprit: nobody,
@@ -404,7 +411,7 @@ var rules = []rule{
 		},
 	},
 	{
-		kind: PathLoss, beside: true, moment: true, oneSided: true, seen: true,
+		kind: PathLoss, beside: true, moment: true, goesOn: true, oneSided: true, seen: true,
 		holds: func(s *suspect) (held, bool) {
 			const share = 20 // 5 %
 			n := s.x.Facts.DataSegments
@@ -453,7 +460,7 @@ var rules = []rule{
 	odd(PortReused, tracker.PortReused, "used the addresses and ports of an ended connection again",
 		"Normal where many connections are made to the same server: Linux allows it after TIME_WAIT, or earlier with timestamps."),
 	{
-		kind: CaptureGap, beside: true, whole: true, oneSided: true,
+		kind: CaptureGap, beside: true, moment: true, goesOn: true, whole: true, oneSided: true,
 		holds: func(s *suspect) (held, bool) { return heldSince(s.c.Start), s.x.MissedBytes > 0 },
 	},
 }
@@ -530,17 +537,28 @@ func odd(kind Kind, what tracker.Oddity, did, cause string) rule {
 	}
 }
 
-// saysGoodbye reports whether what the end sent past its peer's FIN may be a TLS close_notify in answer to it: a server that
-// closed resets that, and nobody minds. It takes 24 octets in TLS 1.3 and up to 31 in TLS 1.2, and is sent at once.
+// saysGoodbye reports whether what the end sent past its peer's FIN may be a TLS close_notify, in answer to the FIN or to the
+// peer's own close_notify just before it: a server that closed resets that, and nobody minds. It takes 24 octets in TLS 1.3
+// and up to 31 in TLS 1.2, and is sent at once.
 func saysGoodbye(s *suspect) bool {
 	const size, atOnce = 31, int64(100 * time.Millisecond)
 	x, y := &s.x.Facts, &s.peer.Facts
-	return x.PastFIN <= size && x.DataLast-max(min(y.DataLast, x.DataLast), min(y.FIN.Time, x.DataLast)) <= atOnce
+	heardFIN := x.AcksFIN && x.AckReached.Time <= x.DataLast
+	heardData := y.DataLast != 0 && y.DataLast <= x.DataLast && y.FIN.Time-y.DataLast <= atOnce
+	return x.PastFIN <= size && x.DataLast-y.FIN.Time <= atOnce && (heardFIN || heardData)
 }
 
 func self(s *suspect) blame   { return blame{role: s.role} }
 func peer(s *suspect) blame   { return blame{role: s.role.Peer()} }
 func nobody(s *suspect) blame { return blame{role: s.role, nobody: true} }
+
+// gaveUp returns when e gave up, 0 if it did not.
+func gaveUp(e *tracker.Endpoint) int64 {
+	if !e.GaveUp {
+		return 0
+	}
+	return e.Since
+}
 
 // answered reports whether the ACK that the end in SYN_RCVD waits for has passed the capture.
 func answered(s *suspect) bool { return s.peer.Facts.FirstACK.Seen() }

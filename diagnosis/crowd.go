@@ -64,9 +64,17 @@ type life struct {
 	ends      [2]int64 // by role: when the end closed its socket, as far as the wire tells
 	closeWait [2]int64 // by role: when it entered CLOSE_WAIT
 	timeWait  int64    // when the client entered TIME_WAIT
-	last      int64    // see spokeLast
+	last      int64    // see spokeLast; 0 if silent since before the capture
 	asking    bool     // the last payload was the client's: it has had no answer
 	payload   bool
+}
+
+// closed returns when the first of the two closed, 0 if neither has.
+func (l *life) closed() int64 {
+	if first := min(l.ends[0], l.ends[1]); first != 0 {
+		return first
+	}
+	return max(l.ends[0], l.ends[1])
 }
 
 // attempt is a connection that somebody tried to open, and did not get.
@@ -87,12 +95,12 @@ type scan struct {
 
 // flood is a port with many half-open handshakes at once.
 type flood struct {
-	peak       int
-	start      int64
-	sources    int
-	only       tcp.Addr // the source, if there is one
-	completed  int
-	stillThere int
+	peak      int
+	start     int64
+	end       int64 // of the last of them
+	sources   int
+	only      tcp.Addr // the source, if there is one
+	completed int
 }
 
 func newCrowd(r *Rules, now int64) *crowd {
@@ -241,6 +249,7 @@ func (p *pair) add(c *tracker.Connection) {
 	l.asking = c.Ends[tracker.Client].Facts.DataLast > c.Ends[tracker.Server].Facts.DataLast
 	if c.Opened == tracker.Midstream {
 		l.start = 0 // before the capture
+		l.last = max(c.Ends[tracker.Client].Facts.DataLast, c.Ends[tracker.Server].Facts.DataLast)
 	}
 	if c.ClosedFirst == tracker.ClientClosed && c.EndedBy == tracker.EndedByFIN {
 		l.timeWait = c.Ends[tracker.Server].Facts.FIN.Time
@@ -344,9 +353,7 @@ func (p *port) flood(count int) *flood {
 	sources := make(map[tcp.Addr]struct{})
 	for _, s := range p.halfOpen {
 		sources[s.client] = struct{}{}
-		if s.to >= peakAt {
-			f.stillThere++
-		}
+		f.end = max(f.end, s.to)
 	}
 	for _, at := range p.completed {
 		if f.start <= at && at <= peakAt {
@@ -391,17 +398,22 @@ func (w *crowd) floodOf(c *tracker.Connection) (key, bool) {
 	return key{kind: SYNFlood, role: tracker.Client, service: endpointOf(server)}, true
 }
 
-// peak returns how many of the times lie within a window at most, and where that begins. It sorts them.
-func peak(times []int64, window int64) (most int, from int64) {
+// peak returns how many of the times lie within a window at most, where that begins, and the last time that a window with at
+// least the limit ends. It sorts them.
+func peak(times []int64, window int64, limit int) (most int, from, last int64) {
 	slices.Sort(times)
 	first := 0
 	for i, t := range times {
 		for times[first] < t-window {
 			first++
 		}
-		if n := i + 1 - first; n > most {
+		n := i + 1 - first
+		if n > most {
 			most, from = n, times[first]
 		}
+		if n >= limit {
+			last = t
+		}
 	}
-	return most, from
+	return most, from, last
 }

@@ -218,9 +218,9 @@ reported again. What concerns the path or is only odd, such as a slow handshake,
 
 **Raised, updated, cleared.** A finding is raised when its condition has lasted for as long, or has occurred as often, as
 its threshold says; never once per packet. With -i, it is updated when it gets worse or its connections have doubled, and
-cleared when the condition ends; what happens in a moment, such as an abort, is cleared a minute after the last time. Times
-are those of the capture, up to its last packet. A file is judged at that packet: what had ended before is not reported,
-apart from what happens in a moment.
+cleared when the condition ends; what happens in a moment, such as an abort, and what has ended by giving up is cleared a
+minute after the last time. Times are those of the capture, up to its last packet. A file is judged at that packet: what
+had gone well in the end is not reported, what had failed or happened in a moment is.
 
 **Severity.** ` + "`critical`" + `: a service fails or is about to, for everybody. ` + "`warning`" + `: a connection has failed, or holds what it should
 give back. ` + "`info`" + `: worth knowing, and often intended. Some kinds rise to a second severity, with their number.

@@ -13,8 +13,9 @@ import (
 type leak struct {
 	role   tracker.Role
 	key    key
-	idle   bool // they are left idle in ESTABLISHED, not in CLOSE_WAIT
-	asking bool // of the idle, most wait for an answer
+	idle   bool  // they are left idle in ESTABLISHED, not in CLOSE_WAIT
+	asking bool  // of the idle, most wait for an answer
+	usual  int64 // of the idle: the longest silence that ended by a close, as an idle timeout does
 	since  int64
 	growth Growth
 }
@@ -68,12 +69,25 @@ func (l *leak) left(life *life, now int64) (since int64, is bool) {
 		return 0, false
 	}
 	silent := now - life.last
-	return life.last, silent >= quietTime && silent >= (now-max(life.start, 1))/2
+	return life.last, l.tooQuiet(silent, now-life.start)
+}
+
+// tooQuiet reports whether a connection of that age has been silent for so long that it is left behind: more than a quarter
+// longer than any that was closed in the end.
+func (l *leak) tooQuiet(silent, age int64) bool {
+	return silent >= quietTime && silent >= l.usual*5/4 && silent >= age/2
 }
 
 // grows reports whether what pairs leave behind keeps growing up to now, and fills in how.
 func (l *leak) grows(w *crowd, pairs []*pair, limit Threshold) bool {
 	lefts, asking, oldest := 0, 0, w.now
+	for _, p := range pairs {
+		for i := range p.lives {
+			if life := &p.lives[i]; l.idle {
+				l.usual = max(l.usual, life.closed()-max(life.last, w.first))
+			}
+		}
+	}
 	for _, p := range pairs {
 		for i := range p.lives {
 			life := &p.lives[i]
@@ -176,8 +190,7 @@ func (l *leak) holds(c *tracker.Connection, now int64) bool {
 	if !l.idle {
 		return x.State == tcp.CloseWait
 	}
-	silent := now - spokeLast(c)
-	return x.State == tcp.Established && y.State == tcp.Established && silent >= quietTime && silent >= (now-c.Start)/2
+	return x.State == tcp.Established && y.State == tcp.Established && c.Opened != tracker.Midstream && l.tooQuiet(now-spokeLast(c), now-c.Start)
 }
 
 func (l *leak) words(f *Finding, example *tracker.Connection) {

@@ -37,10 +37,10 @@ type Monitor struct {
 type standing struct {
 	finding Finding
 	told    Finding // as it was last told
-	newest  int64   // when it was raised, or its count last grew
+	lasting bool    // it had not ended when it was last seen
 }
 
-// forgetAfter is how long what happened in a moment stands after the last time.
+// forgetAfter is how long what happens in a moment, or has ended by itself, stands after the last time.
 const forgetAfter = int64(60 * time.Second)
 
 // NewMonitor returns a Monitor that has seen nothing.
@@ -54,26 +54,20 @@ func (m *Monitor) Update(a *Analysis) []Event {
 	found := make(map[key]bool, len(a.Findings))
 	for i := range a.Findings {
 		f := a.Findings[i]
-		s := m.standing[f.key]
-		if f.For == 0 && (s == nil || f.Count == s.finding.Count) {
-			// It happens in a moment, and what is in the table may have happened long ago.
-			if s == nil && now-a.newest(f.key) > forgetAfter || s != nil && now-s.newest > forgetAfter {
-				continue
-			}
+		if now-a.newest(f.key) > forgetAfter {
+			continue // what is in the table may have happened long ago
 		}
+		s := m.standing[f.key]
 		found[f.key] = true
 		if s == nil {
 			m.nextID++
 			f.ID = m.nextID
-			m.standing[f.key] = &standing{f, f, now}
+			m.standing[f.key] = &standing{f, f, a.newest(f.key) == now}
 			events = append(events, Event{now, Raised, f})
 			continue
 		}
 		f.ID = s.finding.ID
-		if f.Count > s.finding.Count {
-			s.newest = now
-		}
-		s.finding = f
+		s.finding, s.lasting = f, a.newest(f.key) == now
 		if f.Severity > s.told.Severity || f.Count >= 2*max(s.told.Count, 1) {
 			s.told = f
 			events = append(events, Event{now, Updated, f})
@@ -84,7 +78,7 @@ func (m *Monitor) Update(a *Analysis) []Event {
 	}) {
 		if s := m.standing[k]; !found[k] {
 			delete(m.standing, k)
-			if s.finding.For != 0 {
+			if s.lasting {
 				s.finding.For = time.Duration(now - s.finding.Since)
 			}
 			events = append(events, Event{now, Cleared, s.finding})

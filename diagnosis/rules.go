@@ -1,6 +1,7 @@
 package diagnosis
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -120,12 +121,16 @@ type suspect struct {
 	crowd   *crowd
 }
 
-// held is how long a condition has held: since when, and from when on that counts for the threshold.
+// held is how long a condition has held, in ns since 1970.
 type held struct {
-	since, counts int64
+	since  int64
+	counts int64 // from when on it counts for the threshold
+	ended  int64 // when it had ended, by giving up or by success; 0 if it stands
 }
 
-func heldSince(t int64) held { return held{t, t} }
+func heldSince(t int64) held { return held{since: t, counts: t} }
+
+func heldFromTo(since, ended int64) held { return held{since: since, counts: since, ended: ended} }
 
 // blame is the end at fault, or nobody; the direction or the end that a finding is about is then named by role alone.
 type blame struct {
@@ -142,6 +147,7 @@ type rule struct {
 	beside   bool
 	oneSided bool // it holds whether or not the peer's segments were captured
 	moment   bool // it happens in a moment, and does not last
+	goesOn   bool // it may happen again as long as the connection speaks
 	seen     bool // it rests on segments, not on a state
 	shared   bool // connections whose client is at fault are one group, whoever that is: addresses may be forged
 	whole    bool // all connections are one group, which is put into words as such
@@ -175,7 +181,7 @@ func (r *Rules) judge(s *suspect, explained bool, yield func(verdict)) {
 		for role := tracker.Client; role <= tracker.Server; role++ {
 			s.role, s.x, s.peer = role, &c.Ends[role], &c.Ends[role.Peer()]
 			held, ok := rule.holds(s)
-			if !ok || s.now < add(held.counts, s.limit.Age) {
+			if !ok || cmp.Or(held.ended, s.now) < add(held.counts, s.limit.Age) {
 				continue
 			}
 			yield(verdict{rule, *s, held})
@@ -199,6 +205,19 @@ func (v *verdict) key() key {
 		k.addr = v.s.c.Ends[k.role].Addr
 	}
 	return k
+}
+
+// last returns when v last held.
+func (v *verdict) last() int64 {
+	switch {
+	case v.held.ended != 0:
+		return v.held.ended
+	case v.rule.goesOn:
+		return v.s.c.Last
+	case v.rule.moment:
+		return v.held.since
+	}
+	return v.s.now
 }
 
 // certainty says how far v may be trusted.
