@@ -132,6 +132,7 @@ type Direction struct {
 	FinSent    Mark  // the first FIN
 	Last       Mark  // the last segment other than RST
 	SynLast    int64 // when the SYN was last sent, ns since 1970
+	SynAsked   int64 // when it was last sent before Y's FirstAck
 	SentLast   int64 // when anything that occupies sequence space was last sent
 	ProbeLast  int64 // when the last of Probes was sent
 	DataLast   int64 // when payload was last sent for the first time, ns since 1970
@@ -195,7 +196,7 @@ func (d *Direction) Add(s *tcp.Segment, y *Direction) Verdict {
 		}
 	}
 	if s.Flags.Any(tcp.SYN) {
-		d.addSYN(s)
+		d.addSYN(s, y)
 	}
 	d.addWindow(s)
 	v.AcksMissed = s.Flags.Any(tcp.ACK) && y.missedBetween(d, s.Ack)
@@ -243,7 +244,7 @@ func (d *Direction) addReset(s *tcp.Segment, y *Direction) {
 	}
 }
 
-func (d *Direction) addSYN(s *tcp.Segment) {
+func (d *Direction) addSYN(s *tcp.Segment, y *Direction) {
 	if !d.HasSYN() {
 		d.ISS, d.SynEnd = s.Seq, s.End()
 	}
@@ -259,6 +260,9 @@ func (d *Direction) addSYN(s *tcp.Segment) {
 	d.SYNs = saturate(d.SYNs)
 	d.Syn.first(s)
 	d.SynLast = max(d.SynLast, s.Time)
+	if !y.FirstAck.Seen() || s.Time <= y.FirstAck.Time {
+		d.SynAsked = max(d.SynAsked, s.Time)
+	}
 	if s.Options.Has&tcp.HasWindowScale != 0 {
 		d.WindowScale = s.Options.WindowScale
 		d.Has |= ScaleSent
@@ -562,6 +566,9 @@ func (d *Direction) WindowEnd(y *Direction) tcp.Seq {
 
 // HasSYN reports whether the SYN was seen.
 func (d *Direction) HasSYN() bool { return d.Has&(BareSYN|SYNACK) != 0 }
+
+// OnlyResets reports whether RSTs are all that X was seen to send.
+func (d *Direction) OnlyResets() bool { return d.ResetFirst.Seen() && d.Has&Started == 0 }
 
 // HasFIN reports whether the FIN was seen.
 func (d *Direction) HasFIN() bool { return d.Has&FIN != 0 }

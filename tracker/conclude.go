@@ -124,7 +124,7 @@ func (t *Table) doubtful(c *conn, dir int, m moment, state tcp.State) bool {
 	forged := c.left[dir].at.Time > x.Last.Time && !m.stillLeft(c.left[dir])
 	// Y has tried to open another with the same addresses and ports, which X should have answered.
 	again := c.left[1-dir]
-	unanswered := again.at.Seen() && (again.repeated || x.Last.Time <= again.at.Time && m.now-again.at.Time > delayedACK+m.crossing)
+	unanswered := again.asked != 0 && (again.repeated || x.Last.Time <= again.asked && m.now-again.asked > delayedACK+m.crossing)
 	return t.dropped || odd || unanswered || forged || !x.HasSYN() || !y.HasSYN() || x.Doubtful(y) || y.Doubtful(x) || m.silent()
 }
 
@@ -168,10 +168,16 @@ func (t *Table) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
 		}
 		return v, false
 	case tcp.SynRcvd:
-		// What waits for the ACK repeats the SYN-ACK until it gives up, without a word. A server that does not repeat at all
-		// keeps nothing: it has sent a SYN cookie.
-		if patience := max(m.patience(), synRepeats); !y.FirstAck.Seen() && x.HasSYN() && m.now-x.SynLast > patience {
-			v.state, v.since, v.why.reason = tcp.Closed, x.SynLast+patience, becauseGaveUp
+		// What waits for the ACK repeats the SYN-ACK until it gives up, without a word. What does not repeat it at all keeps
+		// nothing: it has sent a SYN cookie. The timer doubles: the next interval is as long as all before it and the first.
+		// They began with Y's SYN, at the earliest; a SYN-ACK in between may answer a repeated SYN. Whatever else X sends shows
+		// that it is there.
+		first := x.Syn.Time
+		if y.HasSYN() {
+			first = min(first, y.Syn.Time)
+		}
+		if patience := synRepeats + (x.SynLast-first)*9/8; !y.FirstAck.Seen() && x.HasSYN() && m.now-x.Last.Time > patience {
+			v.state, v.since, v.why.reason = tcp.Closed, x.Last.Time+patience, becauseGaveUp
 			return v, false
 		}
 	case tcp.SynSent:

@@ -15,8 +15,9 @@ type endpoint struct {
 // leaving is the evidence that an endpoint has left a connection for a new one with the same addresses and ports.
 type leaving struct {
 	at       reassembly.Mark
-	proven   bool // it opened the new one; otherwise only its peer's word says so
-	repeated bool // and did so more than once
+	proven   bool  // it opened the new one; otherwise only its peer's word says so
+	repeated bool  // and did so more than once
+	asked    int64 // when it first sent such a segment since the other end was last heard, ns since 1970
 }
 
 // conn is one connection, of possibly several with the same key in the course of time: an incarnation (RFC 9293 3.4.1).
@@ -84,21 +85,16 @@ func (c *conn) crossing(dir int) int64 {
 	return min(rtt*3/2+minCrossing, maxCrossing)
 }
 
-// answerTime returns how long after x's SYN y first acknowledged. Where SYNs were repeated, or crossed, it does not show which
-// of them was answered: then not longer than from the first.
+// answerTime returns how long after x's SYN, as it was last sent before, y first acknowledged. Where SYN-ACKs crossed, it does
+// not show which of the SYNs was answered: then not longer than from the first.
 func answerTime(x, y *reassembly.Direction) int64 {
 	if !x.HasSYN() || !y.FirstAck.Seen() || y.FirstAck.Time < x.Syn.Time {
 		return unknownAnswer
 	}
-	first := y.FirstAck.Time - x.Syn.Time
-	switch {
-	case x.Has&reassembly.BareSYN != 0 && x.Has&reassembly.SYNACK != 0:
-	case x.SYNs == 1, x.SYNs == 2 && y.FirstAck.Time < x.SynLast:
-		return first
-	case x.SynLast <= y.FirstAck.Time:
-		return y.FirstAck.Time - x.SynLast
+	if x.Has&reassembly.BareSYN != 0 && x.Has&reassembly.SYNACK != 0 && y.Has&reassembly.SYNACK != 0 {
+		return min(y.FirstAck.Time-x.Syn.Time, unknownAnswer)
 	}
-	return min(first, unknownAnswer)
+	return y.FirstAck.Time - x.SynAsked
 }
 
 // far is a distance in sequence space that no window reaches (RFC 7323 2.2 allows 2³⁰; 2²⁶ is 64 MiB) and that a random
@@ -127,8 +123,12 @@ func (c *conn) fit(s *tcp.Segment, dir int) (distance uint64, ok bool) {
 	}
 	seqDistance, ackDistance := uint64(unknown), uint64(unknown)
 	switch {
+	case s.Flags.Any(tcp.RST) && s.Seq == 0 && ack && y.HasSYN() && s.Ack == y.SynEnd && y.Has&reassembly.ACK == 0:
+		return 0, true // it refuses the SYN
 	case s.Flags.Any(tcp.RST) && s.Seq == 0 && ack && x.Next != 0:
 		// It answers a segment without ACK: its own number means nothing (RFC 9293 3.10.7.1).
+	case s.Flags.Any(tcp.RST) && !ack && y.OnlyResets():
+		// It answers a segment with ACK, but hardly a RST (RFC 9293 3.10.7.1).
 	case x.Has&reassembly.Started != 0:
 		seqDistance = distanceOf(s.Seq, x.Next)
 	case y.Has&reassembly.ACK != 0:

@@ -328,7 +328,7 @@ func TestIncarnations(t *testing.T) {
 	0.001  server  RST,ACK  seq=0 ack=101
 	1.000  server  SYN      seq=900
 	2.000  client  SYN      seq=100
-	=2     SYN_SENT? UNKNOWN??
+	=2     SYN_SENT? SYN_SENT?
 		`},
 		{"a SYN-ACK overtaken by the RST that answers it", 1, `
 	0.001  client  RST      seq=101

@@ -192,8 +192,8 @@ func (m moment) synAcked() (is, sure bool) {
 func (m moment) provesSYN() bool {
 	x, y := m.x, m.y
 	simultaneous := x.Has&reassembly.SYNACK != 0 || y.Has&reassembly.BareSYN != 0
-	if x.Has&reassembly.BareSYN != 0 && x.Has&reassembly.Plain != 0 && !simultaneous {
-		return true // an active opener that goes on without SYN has had the SYN-ACK
+	if x.Has&reassembly.BareSYN != 0 && x.Has&reassembly.Plain != 0 && !simultaneous && !(y.HasSYN() && x.FirstPlain.Time < y.Syn.Time) {
+		return true // an active opener that goes on without SYN has had the SYN-ACK, if that is what it answers
 	}
 	if !y.HasSYN() {
 		return false
@@ -277,6 +277,10 @@ func (m moment) silent() bool {
 	if (y.Outstanding(x) || x.Last.Time < y.SentLast) && m.now-y.SentLast > delayedACK+m.crossing {
 		return true
 	}
+	// Y may go on with something else before it repeats what X has not answered.
+	if x.Last.Time < y.Asked.Time && m.now-y.Asked.Time > delayedACK+m.crossing {
+		return true
+	}
 	if x.Last.Time >= y.SentLast {
 		return false
 	}
@@ -319,6 +323,8 @@ func (m moment) genuine(r reassembly.Reset) bool {
 		return true
 	case r.Seq == 0 && r.Flags().Any(tcp.ACK) && y.HasSYN() && r.Ack == y.SynEnd:
 		return true // the answer to a SYN where there is no connection (any more)
+	case !r.Flags().Any(tcp.ACK) && y.Has&reassembly.ACK != 0 && (r.Seq == y.Ack-tcp.Seq(y.AckStep) || y.HasFIN() && r.Seq == y.FinAck):
+		return true // the answer, where there is no connection any more, to a segment of Y that was late (RFC 9293 3.10.7.1)
 	case r.Stamped:
 		return true // of a sender that the peer's window holds back, or whose data the capture missed
 	case r.Seq == 0 && r.Flags().Any(tcp.ACK):
@@ -332,8 +338,10 @@ func (m moment) genuine(r reassembly.Reset) bool {
 // endedByPeer returns the RST of Y that X, otherwise in the given state, accepts; odd is set if Y sent RSTs and X may not
 // have accepted any of them.
 func (m moment) endedByPeer(state tcp.State) (r reassembly.Reset, ended, odd bool) {
+	// Two RSTs that answer two segments may be equal, and count once: then X may have sent what the second answers.
+	crossing := max(m.crossing, duplicateWindow)
 	for _, r := range [...]reassembly.Reset{m.y.ResetFirst, m.y.ResetLast} {
-		if !r.Seen() || m.x.Last.Time > r.Time+m.crossing {
+		if !r.Seen() || m.x.Last.Time > r.Time+crossing {
 			continue
 		}
 		if m.accepts(r, state) {
@@ -355,7 +363,8 @@ func (m moment) accepts(r reassembly.Reset, state tcp.State) bool {
 	}
 	// Exact once X has what is in flight before it: but not if X has shown, by a segment or by silence later than it
 	// could have arrived, that it does not have it. Then the RST is challenged, or the challenge too is lost or suppressed.
-	inFlight := x.Last.Time <= y.SentLast+m.crossing && r.Time <= y.SentLast+delayedACK
+	// What X's window does not admit it drops (RFC 9293 3.10.7.4).
+	inFlight := x.Last.Time <= y.SentLast+m.crossing && r.Time <= y.SentLast+delayedACK && !y.Next.After(x.WindowEnd(y))
 	if y.Has&reassembly.Started != 0 && r.Seq == y.Next && inFlight && !x.Ack.After(y.Next) {
 		return true
 	}

@@ -416,7 +416,7 @@ func TestARSTWithTheNumberOfTheAcknowledgedFINIsTaken(t *testing.T) {
 	1.000  server  FIN,ACK  seq=301 ack=111
 	1.010  client  ACK      seq=111 ack=302
 	2.000  server  RST      seq=301
-	= CLOSED? FIN_WAIT_2?
+	= CLOSED? CLOSED?
 	`)
 }
 

@@ -139,7 +139,7 @@ func (t *Table) add(s *tcp.Segment) {
 	if s.Flags.Has(tcp.RST|tcp.ACK) && (s.Seq == 0 || x.Has&reassembly.Started == 0) {
 		// Nothing is there, neither a newer connection with the same addresses and ports.
 		for i := t.slots[t.lookup(s, hash)].index; i != index && i != none; i = t.at(i).older {
-			t.at(i).left[t.at(i).direction(s)].note(s, false)
+			t.at(i).leaves(s, false)
 		}
 	}
 	if s.Flags.Any(tcp.RST) || hasInvalidFlags(s.Flags) || x.Has&reassembly.BeyondFIN != 0 || c.disputed[dir] != 0 {
@@ -169,8 +169,26 @@ func (t *Table) supersede(c *conn, s *tcp.Segment) {
 	if old.openAttempt() && !s.Flags.Any(tcp.SYN) {
 		return
 	}
-	old.left[old.direction(s)].note(s, s.Flags.Any(tcp.SYN))
+	old.leaves(s, s.Flags.Any(tcp.SYN))
 	t.reclass(c.older)
+	for old.openAttempt() && old.older != none {
+		old = t.at(old.older) // nobody has answered that attempt: the one before is asked once more
+		old.asks(s)
+	}
+}
+
+// leaves notes that the sender of s has left c, proven if it has opened another.
+func (c *conn) leaves(s *tcp.Segment, proven bool) {
+	c.asks(s)
+	c.left[c.direction(s)].note(s, proven)
+}
+
+// asks notes that c's other end should answer s, if c is still open.
+func (c *conn) asks(s *tcp.Segment) {
+	dir := c.direction(s)
+	if l := &c.left[dir]; c.dirs[1-dir].Last.Time >= l.asked {
+		l.asked = s.Time
+	}
 }
 
 func (l *leaving) note(s *tcp.Segment, proven bool) {
@@ -178,7 +196,7 @@ func (l *leaving) note(s *tcp.Segment, proven bool) {
 		l.repeated = true
 		return
 	}
-	*l = leaving{at: reassembly.MarkOf(s), proven: proven}
+	l.at, l.proven = reassembly.MarkOf(s), proven
 }
 
 func (t *Table) listening(e endpoint, encap uint32) {
@@ -272,7 +290,9 @@ func (t *Table) incarnation(s *tcp.Segment, head uint32) uint32 {
 	if s.Flags.Any(tcp.SYN) && !s.Flags.Any(tcp.RST) {
 		for i := head; i != none && !s.Flags.Any(tcp.ACK); i = t.at(i).older {
 			c := t.at(i)
-			if x := &c.dirs[c.direction(s)]; x.HasSYN() && x.ISS == s.Seq {
+			dir := c.direction(s)
+			// Repeated although it was refused, it may cross a newer SYN of the peer.
+			if x := &c.dirs[dir]; x.HasSYN() && x.ISS == s.Seq && !c.dirs[1-dir].OnlyResets() {
 				return i
 			}
 		}

@@ -15,6 +15,7 @@ type end struct {
 	flags   tcp.Flags // of that frame
 	reached tcp.Seq   // the highest acknowledgment that it sent
 	synEnd  tcp.Seq   // what acknowledges its SYN
+	closed  bool      // its window was, with that frame
 
 	acted    bool  // it has changed its state without a frame
 	actedAt  int   // sent, when it last did
@@ -30,8 +31,9 @@ type quirks struct {
 	wrongACK        bool // it left SYN_RCVD by an acknowledgment of something else
 	tired           bool // it gave up its keep-alives in TIME_WAIT
 	resetInTimeWait bool
-	resetAhead      bool // it had a RST that lay in its window, but was not the next
-	resetBehind     bool // it had a RST with the number of a FIN that it had acknowledged
+	dataInTimeWait  int64 // when it last had octets without a FIN in TIME_WAIT, ns since 1970; 0 if never
+	resetAhead      bool  // it had a RST that lay in its window, but was not the next
+	resetBehind     bool  // it had a RST with the number of a FIN that it had acknowledged
 	heardFIN        bool
 	finEnd          tcp.Seq // what acknowledges that FIN, if heardFIN
 }
@@ -91,7 +93,7 @@ func (e *end) at(now int64) tcp.State {
 // spoke notes a frame that this end sends.
 func (e *end) spoke(f *frame) {
 	s := &f.segment
-	e.sent, e.flags = f.order, s.Flags
+	e.sent, e.flags, e.closed = f.order, s.Flags, s.Window == 0
 	if s.Flags.Any(tcp.SYN) {
 		e.synEnd = s.End()
 	}
@@ -103,7 +105,9 @@ func (e *end) spoke(f *frame) {
 // heard notes a frame that is about to reach this end, which is in state.
 func (e *end) heard(f *frame, state tcp.State, at int64) {
 	s := &f.segment
-	if s.Seq == e.reached {
+	// gVisor drops payload that meets a closed window with all that comes with it (header.Acceptable in header/tcp.go); Linux
+	// takes the acknowledgment, as RFC 9293 3.10.7.4 allows.
+	if s.Seq == e.reached && (s.Len == 0 || !e.closed) {
 		f.inOrder = true
 	}
 	if s.Flags.Any(tcp.FIN) && state != tcp.SynSent {
@@ -114,6 +118,8 @@ func (e *end) heard(f *frame, state tcp.State, at int64) {
 		e.resetInTimeWait = true
 	case state == tcp.TimeWait && s.Flags.Any(tcp.FIN):
 		e.timeWait = at
+	case state == tcp.TimeWait && s.Len > 0:
+		e.dataInTimeWait = at
 	case state == tcp.SynRcvd && !reset && s.Flags.Any(tcp.ACK) && s.Ack != e.synEnd:
 		e.wrongACK = true
 	case state == tcp.SynSent || !reset || f.inOrder:

@@ -34,7 +34,7 @@ type frame struct {
 	arrival int64 // of the first copy
 	bytes   []byte
 	cut     bool // it met a host that was down
-	inOrder bool // one of its copies was what the receiver expected next
+	inOrder bool // one of its copies was what the receiver expected next, and had room for
 }
 
 // seen reports whether the capture saw f.

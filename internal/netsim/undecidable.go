@@ -21,10 +21,11 @@ const (
 	sameTime     = "it sent a RST and something else within what captures reorder"
 	timeWaitEnd  = "TIME_WAIT ends about now"
 
+	dataRepeated  = "stacks differ: what comes again in TIME_WAIT begins it anew, or only a FIN does"
 	resetIgnored  = "stacks differ: a RST in TIME_WAIT ends it, or not"
 	resetTaken    = "stacks differ: a RST in the window that is not the next ends a connection, or is challenged"
 	resetRepeated = "stacks differ: a RST with the number of the acknowledged FIN ends a connection, or not"
-	ackIgnored    = "stacks differ: an acknowledgment in a segment that is not the next counts, or not"
+	ackIgnored    = "stacks differ: an acknowledgment in a segment that is not the next, or meets a closed window, counts, or not"
 	synIgnored    = "stacks differ: a SYN-ACK that crossed a SYN-ACK completes the handshake, or not"
 
 	tiredInTimeWait = "gVisor probes in TIME_WAIT, too, and gives up"
@@ -55,6 +56,8 @@ func (w *world) undecidable(i int, at int64, got tcp.State) string {
 		return resetRepeated
 	case got == tcp.Closed && state == tcp.TimeWait && x.resetInTimeWait:
 		return resetIgnored
+	case closed && got == tcp.TimeWait && at-x.dataInTimeWait < int64(time.Minute):
+		return dataRepeated
 	case x.wrongACK:
 		return wrongACK
 	case x.timeWait != 0 && (closed || got == tcp.Closed) && abs(at-x.timeWait-int64(time.Minute)) < int64(5*time.Second):
@@ -62,7 +65,7 @@ func (w *world) undecidable(i int, at int64, got tcp.State) string {
 	}
 	for _, f := range w.frames {
 		switch {
-		case f.from == i && !f.seen() && !w.toldAgain(f), closed && w.placesReset(f, i):
+		case f.from == i && !f.seen() && !w.toldAgain(f), closed && w.placesReset(f, i), got == tcp.Closed && w.prolongs(f, i):
 			return sentUnseen
 		case f.from != i && f.fate == lost && !w.missed(f):
 			return lostUnseen
@@ -81,7 +84,7 @@ func (w *world) undecidable(i int, at int64, got tcp.State) string {
 		return lateReset
 	case got == tcp.Closed && w.resetCrossed(i):
 		return crossedReset
-	case state == tcp.SynSent && w.repeatedSYN(i):
+	case (state == tcp.SynSent || state == tcp.SynRcvd && got == tcp.Closed) && w.repeatedSYN(i):
 		return whichSYN
 	case w.firstFINUnseen(i):
 		return whoseFIN
@@ -132,7 +135,8 @@ func (w *world) toldAgain(f *frame) bool {
 		told := t.Flags.Any(tcp.RST)
 		switch {
 		case s.Flags.Any(tcp.RST):
-			told = told || t.Flags.Any(tcp.SYN)
+			// One with another number answers an old segment, or is forged: that takes a memory of all acknowledgments to tell.
+			told = told && t.Seq == s.Seq || t.Flags.Any(tcp.SYN)
 		case s.Flags.Any(tcp.SYN | tcp.FIN):
 			told = told || !t.Seq.After(s.Seq) && t.End().AtOrAfter(s.End())
 		default:
@@ -161,6 +165,19 @@ func (w *world) placesReset(f *frame, i int) bool {
 		}
 	}
 	return false
+}
+
+// prolongs reports whether f was lost before the capture, and is all that shows that host i began TIME_WAIT anew: it answered
+// a FIN that came again, and might as well not have received it.
+func (w *world) prolongs(f *frame, i int) bool {
+	x := &w.hosts[i].end
+	if f.from != i || f.seen() || x.state != tcp.TimeWait || f.sent != x.timeWait {
+		return false
+	}
+	for range w.after(f.order, i) {
+		return false
+	}
+	return true
 }
 
 // missed reports whether f, which was lost behind the capture, made no difference to its receiver, or that has since sent
@@ -215,7 +232,7 @@ func (w *world) resetCrossed(i int) bool {
 // later than after a first one.
 func (w *world) repeatedSYN(i int) bool {
 	x := &w.hosts[i].end
-	return x.flags == tcp.SYN && slices.ContainsFunc(w.frames, func(f *frame) bool {
+	return x.flags.Any(tcp.SYN) && slices.ContainsFunc(w.frames, func(f *frame) bool {
 		return f.from == i && !f.seen() && f.segment.Flags == tcp.SYN && f.segment.End() == x.synEnd
 	})
 }
@@ -224,20 +241,22 @@ func (w *world) repeatedSYN(i int) bool {
 // count.
 func (w *world) covers(f *frame, counts func(*frame) bool) bool {
 	const window = 1 << 20
-	acks := func(g *frame, end tcp.Seq) bool {
-		s := &g.segment
+	before, opened, iss := w.frames[:f.order-1], 0, tcp.Seq(0)
+	acks := func(g, of *frame) bool {
+		s, end := &g.segment, of.segment.End()
+		if of.segment.Flags.Any(tcp.SYN) && s.Seq == iss && !s.Flags.Any(tcp.SYN) {
+			return false // a keep-alive before the SYN's end completes no handshake
+		}
 		return g.from == f.from && s.Flags&(tcp.ACK|tcp.RST) == tcp.ACK && s.Ack.AtOrAfter(end) && s.Ack.Sub(end) < window
 	}
-	before, opened, iss := w.frames[:f.order-1], 0, tcp.Seq(0)
 	for _, g := range before {
 		if g.from == f.from && g.segment.Flags.Any(tcp.SYN) && g.segment.Seq != iss {
 			opened, iss = g.order, g.segment.Seq // what acknowledged before was another connection
 		}
 	}
 	return slices.ContainsFunc(before, func(g *frame) bool {
-		end := g.segment.End()
-		return g.from != f.from && g.segment.Flags.Any(tcp.SYN|tcp.FIN) && acks(f, end) &&
-			!slices.ContainsFunc(before, func(h *frame) bool { return h.order >= opened && counts(h) && acks(h, end) })
+		return g.from != f.from && g.segment.Flags.Any(tcp.SYN|tcp.FIN) && acks(f, g) &&
+			!slices.ContainsFunc(before, func(h *frame) bool { return h.order >= opened && counts(h) && acks(h, g) })
 	})
 }
 
@@ -344,7 +363,7 @@ func (w *world) simultaneous() bool {
 }
 
 // acknowledgedOutOfOrder reports whether all that acknowledged the last FIN of host i came in segments that were not the
-// next. Linux takes such an acknowledgment, gVisor only what it carries.
+// next, or met a closed window. Linux takes such an acknowledgment, gVisor only what it carries.
 func (w *world) acknowledgedOutOfOrder(i int) bool {
 	var fin *frame
 	for _, f := range w.frames {

@@ -1,0 +1,216 @@
+package tracker_test
+
+import "testing"
+
+func TestNewDataDoesNotHideWhatWasNotAnswered(t *testing.T) {
+	play(t, `
+		0.00  client  SYN      seq=100
+		0.01  server  SYN,ACK  seq=300 ack=101
+		0.02  client  ACK      seq=101 ack=301
+		1.00  server  PSH,ACK  seq=301 ack=101 len=10   # the client is gone
+		1.10  = ESTABLISHED! ESTABLISHED?
+		3.00  server  PSH,ACK  seq=311 ack=101 len=10
+		3.01  = ESTABLISHED? ESTABLISHED?
+	`)
+}
+
+// Equal packets within 3 ms count once, but each of two RSTs may answer a segment of its own.
+func TestASecondRSTLikeTheFirstMayHaveArrived(t *testing.T) {
+	play(t, `
+		0.0000  client  SYN      seq=100
+		0.0001  server  SYN,ACK  seq=300 ack=101
+		0.0002  client  ACK      seq=101 ack=301
+		1.0000  client  FIN,ACK  seq=101 ack=301
+		1.0001  server  RST      seq=301 id=7           # lost behind the capture
+		1.0025  client  FIN,ACK  seq=101 ack=301
+		1.0026  server  RST      seq=301 id=7
+		= CLOSED? CLOSED?
+		1.2000  client  FIN,ACK  seq=101 ack=301        # that was lost, too
+		= FIN_WAIT_1! CLOSED?
+	`)
+}
+
+// RFC 9293 3.10.7.1: the number of such a RST is the acknowledgment of the segment that it answers.
+func TestARSTAnswersASegmentThatWasLate(t *testing.T) {
+	tell(t, []story{
+		{"the acknowledgment before the last", `
+			0.00  client  SYN      seq=100
+			0.01  server  SYN,ACK  seq=300 ack=101
+			0.02  client  ACK      seq=101 ack=301
+			1.00  client  PSH,ACK  seq=101 ack=301 len=10
+			1.00  client  FIN,ACK  seq=111 ack=301
+			1.01  server  ACK      seq=301 ack=111         # arrives late
+			1.01  server  ACK      seq=301 ack=112
+			1.02  server  PSH,ACK  seq=301 ack=112 len=10  # the RST that answers this is lost before the capture
+			1.50  client  RST      seq=111
+			= CLOSED? CLOSED?         # Linux takes the number of the FIN
+		`},
+		{"that of the FIN", `
+			0.00  client  SYN      seq=100
+			0.01  server  SYN,ACK  seq=300 ack=101
+			0.02  client  ACK      seq=101 ack=301
+			1.00  client  FIN,ACK  seq=101 ack=301         # arrives late
+			1.01  server  PSH,ACK  seq=301 ack=101 len=10
+			1.02  client  ACK      seq=102 ack=311
+			1.03  server  FIN,ACK  seq=311 ack=101
+			1.04  client  ACK      seq=102 ack=312
+			1.50  server  RST      seq=301
+			= CLOSING? CLOSED?
+		`},
+		{"none", `
+			0.00  client  SYN      seq=100
+			0.01  server  SYN,ACK  seq=300 ack=101
+			0.02  client  ACK      seq=101 ack=301
+			1.00  client  PSH,ACK  seq=101 ack=301 len=10
+			1.01  server  ACK      seq=301 ack=111
+			1.50  client  RST      seq=105
+			= ESTABLISHED? ESTABLISHED?
+		`},
+	})
+}
+
+// RFC 9293 3.10.7.4: what does not fit into the window is dropped, so that a RST behind it is not the next.
+func TestARSTBehindWhatAClosedWindowDroppedIsNotTaken(t *testing.T) {
+	play(t, `
+		0.000  client  SYN      seq=100
+		0.001  server  SYN,ACK  seq=300 ack=101
+		0.002  client  ACK      seq=101 ack=301
+		1.000  client  ACK      seq=101 ack=301 len=100
+		1.001  server  ACK      seq=301 ack=201 win=0
+		1.200  client  PSH,ACK  seq=201 ack=301 len=50
+		1.201  server  ACK      seq=301 ack=201 win=0
+		1.300  client  RST,ACK  seq=251 ack=301
+		= CLOSED? ESTABLISHED?
+	`)
+}
+
+func TestAnACKBeforeTheSYNACKDoesNotAnswerIt(t *testing.T) {
+	play(t, `
+		0.000  client  SYN      seq=100
+		1.000  client  ACK      seq=101 ack=301         # it challenges a SYN of the server that the capture missed
+		1.001  server  SYN,ACK  seq=300 ack=101
+		= ESTABLISHED? ESTABLISHED?
+	`)
+}
+
+func TestTheLastSYNBeforeTheAnswerTellsTheRoundTrip(t *testing.T) {
+	tell(t, []story{
+		{"a SYN-ACK that was repeated, also later", `
+			0.0000   client  SYN      seq=100
+			0.0001   server  SYN,ACK  seq=300 ack=101       # lost behind the capture
+			1.0001   server  SYN,ACK  seq=300 ack=101
+			1.0002   client  ACK      seq=101 ack=301
+			3.0001   server  SYN,ACK  seq=300 ack=101
+			3.0002   client  ACK      seq=101 ack=301
+			10.0000  server  RST,ACK  seq=301 ack=101       # lost behind the capture
+			= CLOSED? CLOSED?
+			10.0200  client  PSH,ACK  seq=101 ack=301 len=10
+			= ESTABLISHED? CLOSED?
+		`},
+		{"a SYN-ACK after a SYN that crossed", `
+			0.0000   client  SYN      seq=100                # lost behind the capture
+			0.0001   server  SYN      seq=300                # lost behind the capture
+			1.0000   client  SYN      seq=100                # lost behind the capture
+			1.0001   server  SYN      seq=300
+			1.0002   client  SYN,ACK  seq=100 ack=301
+			1.0003   server  ACK      seq=301 ack=101
+			10.0000  client  RST,ACK  seq=101 ack=301        # lost behind the capture
+			= CLOSED? CLOSED?
+			10.0065  server  PSH,ACK  seq=301 ack=101 len=10
+			= CLOSED? ESTABLISHED?
+		`},
+	})
+}
+
+func TestAServerThatCeasesToRepeatItsSYNACKHasGivenUp(t *testing.T) {
+	tell(t, []story{
+		{"after its retries", `
+			0.00    client  SYN      seq=100
+			0.01    server  SYN,ACK  seq=300 ack=101
+			1.01    server  SYN,ACK  seq=300 ack=101
+			3.01    server  SYN,ACK  seq=300 ack=101
+			9.00    = CLOSED? SYN_RCVD?
+			10.00   = CLOSED? CLOSED?
+		`},
+		{"as SYN cookies do", `
+			0.00    client  SYN      seq=100
+			0.01    server  SYN,ACK  seq=300 ack=101
+			3.00    = SYN_SENT? SYN_RCVD?
+			4.00    = CLOSED? CLOSED?
+		`},
+		{"not when the first were lost before the capture", `
+			0.00    client  SYN      seq=100
+			3.01    server  SYN,ACK  seq=300 ack=101
+			7.00    = CLOSED? SYN_RCVD?
+			11.00   = CLOSED? CLOSED?
+		`},
+		{"not when it only answers a SYN in between", `
+			0.00    client  SYN      seq=100
+			0.01    server  SYN,ACK  seq=300 ack=101      # lost behind the capture, as are all that follow
+			1.00    client  SYN      seq=100
+			1.0001  server  SYN,ACK  seq=300 ack=101
+			1.01    server  SYN,ACK  seq=300 ack=101
+			3.00    client  SYN      seq=100
+			3.01    server  SYN,ACK  seq=300 ack=101
+			3.02    server  SYN,ACK  seq=300 ack=101
+			6.90    = SYN_SENT? SYN_RCVD?
+			7.01    server  SYN,ACK  seq=300 ack=101
+			= SYN_SENT? SYN_RCVD!
+		`},
+	})
+}
+
+// RFC 9293 3.10.7.1: a RST without ACK answers a segment with ACK, so it is not about an attempt that only a RST answered.
+func TestARSTIsAboutTheConnectionThatItCanAnswer(t *testing.T) {
+	play(t, `
+		0.00  client  SYN      seq=100
+		0.01  server  RST,ACK  seq=0 ack=101            # lost behind the capture
+		0.80  server  SYN      seq=300
+		0.81  client  SYN,ACK  seq=100 ack=301
+		0.82  server  ACK      seq=301 ack=101
+		2.00  client  FIN,ACK  seq=101 ack=301          # lost behind the capture; then it starts anew
+		5.00  server  ACK      seq=300 ack=101          # a keep-alive
+		5.01  client  RST      seq=101
+		=2 CLOSED? CLOSED?
+	`)
+}
+
+func TestASYNThatWasRefusedMayCrossAnotherWhenItComesAgain(t *testing.T) {
+	play(t, `
+		0.00  client  SYN      seq=100
+		0.01  server  RST,ACK  seq=0 ack=101            # lost behind the capture
+		0.50  server  SYN      seq=300                  # lost behind the capture
+		1.00  client  SYN      seq=100
+		1.01  server  SYN,ACK  seq=300 ack=101
+		1.02  client  ACK      seq=101 ack=301
+		=2 ESTABLISHED? ESTABLISHED?
+		| simultaneous - - both
+	`)
+}
+
+func TestASYNIsRefusedInTheConnectionThatItCrossesLast(t *testing.T) {
+	play(t, `
+		0.00  client  SYN      seq=100
+		0.01  server  RST,ACK  seq=0 ack=101            # lost behind the capture
+		0.50  server  SYN      seq=300                  # lost behind the capture; then its application closes
+		1.00  client  SYN      seq=100
+		1.01  server  RST,ACK  seq=0 ack=101
+		=2 CLOSED? CLOSED?
+	`)
+}
+
+func TestEveryUnansweredSYNMakesTheConnectionBeforeDoubtful(t *testing.T) {
+	play(t, `
+		0.00   client  SYN      seq=100
+		0.01   server  SYN,ACK  seq=300 ack=101
+		0.02   client  ACK      seq=101 ack=301
+		1.00   client  FIN,ACK  seq=101 ack=301
+		1.01   server  ACK      seq=301 ack=102
+		10.00  client  SYN      seq=5000                # after a restart
+		10.01  server  ACK      seq=301 ack=102         # challenges it, and is lost behind the capture
+		=1 CLOSED? CLOSE_WAIT!
+		17.00  client  SYN      seq=9000                # another attempt, which nobody answers
+		18.00  client  SYN      seq=9000
+		=1 FIN_WAIT_2? CLOSE_WAIT?
+	`)
+}
