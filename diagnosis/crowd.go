@@ -66,7 +66,6 @@ type life struct {
 	timeWait  int64    // when the client entered TIME_WAIT
 	last      int64    // see spokeLast; 0 if silent since before the capture
 	asking    bool     // the last payload was the client's: it has had no answer
-	payload   bool
 }
 
 // closed returns when the first of the two closed, 0 if neither has.
@@ -89,7 +88,6 @@ type scan struct {
 	hosts      map[tcp.Addr]int // ports of each host that was scanned
 	manyHosts  bool
 	asked      int // hosts within a minute, at most
-	attempts   int
 	start, end int64
 }
 
@@ -244,7 +242,6 @@ func (p *pair) add(c *tracker.Connection) {
 		if closer := c.ClosedFirst; closer == [...]tracker.ClosedFirst{tracker.ServerClosed, tracker.ClientClosed}[role] && e.State != tcp.Established {
 			l.closeWait[role] = max(c.Ends[1-role].Facts.FIN.Time, 1)
 		}
-		l.payload = l.payload || e.PayloadBytes > 0
 	}
 	l.asking = c.Ends[tracker.Client].Facts.DataLast > c.Ends[tracker.Server].Facts.DataLast
 	if c.Opened == tracker.Midstream {
@@ -301,7 +298,7 @@ func scanned(run []attempt, ports, hosts int) *scan {
 		port uint16
 	}
 	targets, perHost := make(map[target]int), make(map[tcp.Addr]int)
-	s := &scan{hosts: make(map[tcp.Addr]int), start: run[0].start, end: run[len(run)-1].start, attempts: len(run)}
+	s := &scan{hosts: make(map[tcp.Addr]int), start: run[0].start, end: run[len(run)-1].start}
 	first := 0
 	for _, a := range run {
 		for ; run[first].start < a.start-scanWindow; first++ {
