@@ -118,6 +118,9 @@ func (w *crowd) add(c *tracker.Connection) {
 		return
 	}
 	p := w.port(endpointOf(server))
+	if c.Visibility != tracker.BothSides {
+		return // what the unseen end has done is a guess
+	}
 	half := server.Facts.SYN.Seen() && !client.Facts.FirstACK.Seen() && c.Opened == tracker.Handshake
 	switch {
 	case half && server.State != tcp.SynRcvd && !server.GaveUp:

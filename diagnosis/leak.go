@@ -184,7 +184,7 @@ func (l *leak) growsOver(w *crowd, pairs []*pair, span int64, limit Threshold) b
 // holds reports whether c is one of those left behind.
 func (l *leak) holds(c *tracker.Connection, now int64) bool {
 	x, y := &c.Ends[l.role], &c.Ends[l.role.Peer()]
-	if c.Ends[l.key.role].Addr != l.key.addr || endpointOf(&c.Ends[tracker.Server]) != l.key.service {
+	if c.Visibility != tracker.BothSides || c.Ends[l.key.role].Addr != l.key.addr || endpointOf(&c.Ends[tracker.Server]) != l.key.service {
 		return false
 	}
 	if !l.idle {
