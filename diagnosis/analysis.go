@@ -56,6 +56,7 @@ func (r *Rules) Analyze(connections iter.Seq[*tracker.Connection], now int64, ca
 		Quality: Quality{Capture: capture}, rules: r, now: now, crowd: newCrowd(r, now),
 		leaks: make(map[key][]*leak), groups: make(map[key]*group),
 	}
+	a.crowd.lossy = capture.Dropped > 0
 	for c := range connections {
 		a.Quality.add(c)
 		a.crowd.add(c)
@@ -313,7 +314,7 @@ func (a *Analysis) describeCrowd(g *group) {
 		f.Cause = "The client opens a connection for each request and closes it first. Each then occupies a port for a minute; when none is left, connect() fails with " +
 			"\"cannot assign requested address\"."
 		f.Next = fmt.Sprintf("Use connections again (keep-alive, a pool); on %s, count them", from)
-		f.Command = fmt.Sprintf("ss -tn state time-wait 'dst %s' | wc -l", service)
+		f.Command = fmt.Sprintf("ss -Htn state time-wait 'dst %s' | wc -l", service)
 	case Churn:
 		f.Summary = fmt.Sprintf("%s opened %d short connections to %s within 10 s, %d a second.", from, f.Count, service, f.Count/10)
 		f.Cause = "The client opens a connection for each request: each costs a round trip or more, and ports and memory at both ends."
@@ -325,15 +326,18 @@ func (a *Analysis) describeCrowd(g *group) {
 			f.Summary += fmt.Sprintf(" the kernel or the interface dropped %d.", n)
 		}
 		if n := a.Quality.MissedBytes; n > 0 {
-			f.Summary += fmt.Sprintf(" %d bytes were acknowledged that it does not hold.", n)
+			f.Summary += fmt.Sprintf(" it does not hold %d of the bytes that were acknowledged.", n)
 		}
 		f.Cause = "The capturing host was too slow, its buffer too small, or the mirror port overloaded. What rests on silence is less sure."
-		f.Next, f.Command = "Capture again with a filter, a short snap length and a larger buffer", "tcpdump -s 96 -B 65536 -w FILE"
+		f.Next, f.Command = "Capture again with a filter, a short snap length and a larger buffer", "tcpdump -i INTERFACE -s 96 -B 65536 -w FILE FILTER"
 	case Leak:
 		l := a.leaks[f.key][0]
 		f.Since, f.For, g.newest = l.since, time.Duration(a.now-l.since), a.now
 		f.Growth = &l.growth
 		f.Certainty = g.example.Ends[l.role].Certainty
+		if l.idle {
+			f.Certainty = min(f.Certainty, tracker.Presumed) // it may be that more and more of them are needed
+		}
 		if l.role == tracker.Server {
 			f.Culprit.Port = service.port
 		}

@@ -107,7 +107,7 @@ func TestCaptureGap(t *testing.T) {
 		{"octets were acknowledged that the capture does not hold", opened + `
 		1.000  server  ACK  seq=301 ack=201
 		1.000  =  info capture_gap client nobody ×1 since 0.000
-		summary:  100 bytes were acknowledged that it does not hold.
+		summary:  it does not hold 100 of the bytes that were acknowledged.
 		`},
 		{"the kernel dropped packets", opened + `
 		dropped 7

@@ -66,6 +66,10 @@ var rules = []rule{
 				hostPort(s.peer), hostPort(s.x))
 		},
 		cause: func(s *suspect) string {
+			if late := s.x.Facts.DataLast - s.peer.Facts.FIN.Time; late >= int64(time.Second) && s.x.Facts.AcksFIN {
+				return fmt.Sprintf("The server had closed %s before, and the client's kernel knew; its application took the connection from the pool "+
+					"without looking. A pool must notice that a connection has been closed while it was idle, or test it before use.", Age(time.Duration(late)))
+			}
 			if idle := s.x.Facts.AskedIdle; idle >= time.Second || s.peer.Facts.DataLast == 0 || s.peer.Facts.FIN.Time-s.peer.Facts.DataLast >= int64(time.Second) {
 				return "The keep-alive timeouts do not match: the server closes an idle connection in the same moment in which the client " +
 					"takes it from its pool for the next request. The client sees \"connection reset by peer\" although nothing is broken."
@@ -126,12 +130,12 @@ var rules = []rule{
 		},
 		culprit: peer,
 		summary: func(s *suspect, age string) string {
-			return fmt.Sprintf("The %v %s is gone, and the %v %s does not know: it has asked %d times in %s without an answer.",
+			return fmt.Sprintf("The %v %s no longer answers, and the %v %s does not know: it has asked %d times in %s.",
 				s.role.Peer(), hostPort(s.peer), s.role, hostPort(s.x), int(s.x.Facts.Repeats)+1, age)
 		},
 		cause: func(s *suspect) string {
-			return fmt.Sprintf("The host of the %v crashed or lost its network, or a firewall on the way drops the connection's packets without a "+
-				"word. The %v keeps its socket until its retransmissions or keep-alives run out: 15 minutes by default in Linux.",
+			return fmt.Sprintf("The host of the %v crashed or lost its network, or a firewall on the way drops the packets of this connection without "+
+				"a word, as it does when it has forgotten it. The %v keeps its socket until its retransmissions or keep-alives run out: 15 minutes by default in Linux.",
 				s.role.Peer(), s.role)
 		},
 		next: func(s *suspect) (advice, command string) {
@@ -173,7 +177,7 @@ var rules = []rule{
 		kind: StuckCloseWait,
 		holds: func(s *suspect) (held, bool) {
 			// A half-closed end that still sends is at work.
-			return held{since: s.x.Since, counts: max(s.x.Since, s.x.Facts.DataLast)}, s.x.State == tcp.CloseWait
+			return held{since: s.x.Since, counts: max(s.x.Since, s.x.Facts.DataLast)}, s.x.State == tcp.CloseWait && !mayHaveClosed(s.c, s.x)
 		},
 		culprit: self,
 		summary: func(s *suspect, age string) string {
@@ -183,8 +187,9 @@ var rules = []rule{
 		cause: func(s *suspect) string {
 			return fmt.Sprintf("The %v sent its FIN and the %v's kernel acknowledged it, but the application on the %[2]v never "+
 				"called close() on this socket. Usually a code path forgets it: an unread response body, an error return, a "+
-				"pool that does not notice that the other end has gone. The socket and its descriptor stay until the process "+
-				"closes them or ends.", s.role.Peer(), s.role)
+				"pool that does not notice that the other end has gone; or nobody has accepted the connection, and then ss shows no "+
+				"process. Unless it is still at work on its answer, the socket and its descriptor stay until the process closes "+
+				"them or ends.", s.role.Peer(), s.role)
 		},
 		next: func(s *suspect) (advice, command string) {
 			return fmt.Sprintf("On %s, name the process", s.x.Addr), ssOptions("-tnp state close-wait", s)
@@ -203,7 +208,7 @@ var rules = []rule{
 	{
 		kind: StuckFinWait2,
 		holds: func(s *suspect) (held, bool) {
-			return held{since: s.x.Since, counts: max(s.x.Since, s.peer.Facts.DataLast)}, s.x.State == tcp.FinWait2 && s.peer.State != tcp.CloseWait
+			return held{since: s.x.Since, counts: max(s.x.Since, s.peer.Facts.DataLast)}, s.x.State == tcp.FinWait2 && s.peer.State != tcp.CloseWait && !mayHaveClosed(s.c, s.peer)
 		},
 		culprit: peer,
 		summary: func(s *suspect, age string) string {
@@ -281,16 +286,27 @@ var rules = []rule{
 			return fmt.Sprintf("The server %s has not answered the SYN of %s, sent %s.", hostPort(s.peer), hostPort(s.x), times(s.x.Facts.SYNs))
 		},
 		cause: func(s *suspect) string {
-			if s.crowd.answers(endpointOf(s.peer)) {
-				return fmt.Sprintf("The same port answers others in this capture: it listens. A firewall or a route drops what comes from %s, or the "+
-					"port's backlog is full.", s.x.Addr)
+			switch p := s.crowd.ports[endpointOf(s.peer)]; {
+			case p == nil || len(p.completed) == 0:
+			case p.completed[len(p.completed)-1] < s.x.Facts.SYN.Time:
+				return fmt.Sprintf("The same port took connections until %s UTC, and no more since: its accept queue is full because the process hangs, the "+
+					"host or its network went down, or a firewall has begun to drop SYNs.", clock(p.completed[len(p.completed)-1]))
+			case p.others(s.x.Addr):
+				return fmt.Sprintf("The same port answers others at this time: it listens. A firewall or a route drops what comes from %s, or the "+
+					"port's accept queue is full now and then.", s.x.Addr)
+			default:
+				return "The same port answers other SYNs of this client: some are lost on the way, or the accept queue is full now and then."
 			}
 			return "The port answers nobody in this capture: the host is down, a firewall drops the SYN, or its answer does not come back this way. " +
 				"A host that is up and has nothing on the port would answer with RST."
 		},
 		next: func(s *suspect) (advice, command string) {
-			return fmt.Sprintf("On %s, see whether the SYN arrives, and whether an answer leaves", s.peer.Addr),
-				fmt.Sprintf("tcpdump -ni any 'tcp and host %s and port %d'", s.x.Addr, s.peer.Port)
+			dump := fmt.Sprintf("tcpdump -ni any 'tcp and host %s and port %d'", s.x.Addr, s.peer.Port)
+			if s.crowd.answers(endpointOf(s.peer)) {
+				return fmt.Sprintf("On %s, compare Recv-Q with Send-Q (the backlog), then see whether the SYN arrives", s.peer.Addr),
+					fmt.Sprintf("ss -ltn '( sport = :%d )'; %s", s.peer.Port, dump)
+			}
+			return fmt.Sprintf("On %s, see whether the SYN arrives, and whether an answer leaves", s.peer.Addr), dump
 		},
 		evidence: func(s *suspect) []Evidence {
 			return marks(proof(s.x.Facts.SYN, s.role, fmt.Sprintf("asks for the connection; sent %s", times(s.x.Facts.SYNs))))
@@ -529,6 +545,9 @@ func odd(kind Kind, what tracker.Oddity, did, cause string) rule {
 		},
 		cause: func(*suspect) string { return cause },
 		next: func(s *suspect) (advice, command string) {
+			if kind == PortReused {
+				return "If connections fail at that, see how many wait in TIME_WAIT on " + s.x.Addr.String(), ssOptions("-Htn state time-wait", s) + " | wc -l"
+			}
 			return "If there are many, see whether they come from " + s.x.Addr.String() + " itself: a third party's packets differ in TTL and IP id", ""
 		},
 		evidence: func(s *suspect) []Evidence {
@@ -560,6 +579,11 @@ func gaveUp(e *tracker.Endpoint) int64 {
 	return e.Since
 }
 
+// mayHaveClosed reports whether e may have sent its FIN before the capture began: it has not sent payload since.
+func mayHaveClosed(c *tracker.Connection, e *tracker.Endpoint) bool {
+	return c.Opened == tracker.Midstream && e.Facts.DataSegments == 0
+}
+
 // answered reports whether the ACK that the end in SYN_RCVD waits for has passed the capture.
 func answered(s *suspect) bool { return s.peer.Facts.FirstACK.Seen() }
 
@@ -576,6 +600,9 @@ func abortKind(s *suspect) string {
 	}
 	return "an abortive close, perhaps with data unread"
 }
+
+// clock writes the time of day in UTC.
+func clock(ns int64) string { return time.Unix(0, ns).UTC().Format(time.TimeOnly) }
 
 func times(n uint16) string {
 	if n == 1 {

@@ -47,12 +47,17 @@ func TestStuckCloseWait(t *testing.T) {
 		`},
 		{"at least as long as the capture, where it began before", `
 		1.000  client  ACK      seq=102 ack=301
-		1.010  server  ACK      seq=301 ack=102
-		2.000  client  FIN,ACK  seq=102 ack=301
-		2.010  server  ACK      seq=301 ack=103
+		1.010  server  ACK      seq=301 ack=102 len=10
+		2.000  client  FIN,ACK  seq=102 ack=311
+		2.010  server  ACK      seq=311 ack=103
 		62.009  =  nothing
 		62.010  =  warning stuck_close_wait server 10.0.0.2:80 ×1 since 2.010 for 60.0
 		certainty: assumed
+		`},
+		{"a server that may have closed before the capture began", `
+		2.000  client  FIN,ACK  seq=102 ack=301
+		2.010  server  ACK      seq=301 ack=103
+		90.000 =  nothing
 		`},
 	})
 }
@@ -288,13 +293,23 @@ func TestUnansweredSYN(t *testing.T) {
 		3.000   =  nothing
 		100.00  =  nothing
 		`},
-		{"the port answers others", `
+		{"the port has answered others, and nobody since", `
 		0.000  client2  SYN      seq=100
 		0.010  server   SYN,ACK  seq=300 ack=101 to=client2
 		0.020  client2  ACK      seq=101 ack=301
-` + asked + `
+		1.000  client   SYN      seq=100
+		2.000  client   SYN      seq=100
+		4.000  =  warning unanswered_syn server 10.0.0.2:80 ×1 since 1.000 for 3.0
+		cause:    and no more since: its accept queue is full
+		`},
+		{"the port answers others", `
+		0.000  client   SYN      seq=100
+		0.500  client2  SYN      seq=100
+		0.510  server   SYN,ACK  seq=300 ack=101 to=client2
+		0.520  client2  ACK      seq=101 ack=301
+		1.000  client   SYN      seq=100
 		3.000  =  warning unanswered_syn server 10.0.0.2:80 ×1 since 0.000 for 3.0
-		cause:    The same port answers others in this capture: it listens. A firewall or a route drops what comes from 10.0.0.1
+		cause:    The same port answers others at this time: it listens. A firewall or a route drops what comes from 10.0.0.1
 		`},
 		{"another port of the host does not count", `
 		0.000  client2  SYN      seq=100 service=443
@@ -446,7 +461,7 @@ func TestHalfOpen(t *testing.T) {
 		11.400  client  ACK,PSH  seq=111 ack=321 len=10
 		14.999  =  nothing
 		15.000  =  warning half_open server 10.0.0.2:80 ×1 since 10.000 for 5.0
-		summary:   The server 10.0.0.2:80 is gone, and the client 10.0.0.1:40000 does not know: it has asked 4 times in 5s without an answer.
+		summary:   The server 10.0.0.2:80 no longer answers, and the client 10.0.0.1:40000 does not know: it has asked 4 times in 5s.
 		cause:     The host of the server crashed or lost its network
 		next:      On 10.0.0.2, see whether its packets arrive at all: tcpdump -ni any 'tcp and host 10.0.0.1 and port 80'
 		evidence:  5 server last sign of life | 7 client asks; again 3 times since, without an answer

@@ -20,6 +20,7 @@ type crowd struct {
 	attempts []attempt
 	scans    map[tcp.Addr]*scan
 	floods   map[endpoint]*flood
+	lossy    bool // the capture is known to miss packets
 }
 
 // Times that a crowd is judged by.
@@ -36,6 +37,8 @@ const (
 type port struct {
 	halfOpen   []span
 	completed  []int64 // when handshakes began
+	client     tcp.Addr
+	clients    bool // there are others than client
 	handshakes map[int64]*handshakes
 }
 
@@ -112,6 +115,7 @@ func newCrowd(r *Rules, now int64) *crowd {
 func (w *crowd) add(c *tracker.Connection) {
 	client, server := &c.Ends[tracker.Client], &c.Ends[tracker.Server]
 	w.first = min(w.first, c.Start)
+	w.lossy = w.lossy || client.MissedBytes+server.MissedBytes > 0
 	if source, ok := probes(c); ok {
 		target := &c.Ends[source.Peer()]
 		w.attempts = append(w.attempts, attempt{c.Ends[source].Addr, target.Addr, target.Port, c.Start})
@@ -134,6 +138,8 @@ func (w *crowd) add(c *tracker.Connection) {
 		return
 	}
 	p.completed = append(p.completed, c.Start)
+	p.clients = p.clients || len(p.completed) > 1 && p.client != client.Addr
+	p.client = client.Addr
 	if server.Facts.SYN.Seen() && client.Facts.FirstACK.Seen() {
 		p.acked(client.Facts.FirstACK.Time, ignoredTwice(c))
 	}
@@ -177,6 +183,9 @@ func (w *crowd) pair(k pairKey) *pair {
 
 // answers reports whether the port has answered a SYN, or was in use.
 func (w *crowd) answers(e endpoint) bool { return w.ports[e] != nil }
+
+// others reports whether the port has taken connections of others than client.
+func (p *port) others(client tcp.Addr) bool { return p.clients || p.client != client }
 
 func (p *port) acked(at int64, ignored bool) {
 	if p.handshakes == nil {
@@ -242,7 +251,7 @@ func (p *pair) add(c *tracker.Connection) {
 		case reset == 0 && e.State == tcp.Closed:
 			l.ends[role] = max(e.Since, 1)
 		}
-		if closer := c.ClosedFirst; closer == [...]tracker.ClosedFirst{tracker.ServerClosed, tracker.ClientClosed}[role] && e.State != tcp.Established {
+		if closer := c.ClosedFirst; closer == [...]tracker.ClosedFirst{tracker.ServerClosed, tracker.ClientClosed}[role] && e.State != tcp.Established && !mayHaveClosed(c, e) {
 			l.closeWait[role] = max(c.Ends[1-role].Facts.FIN.Time, 1)
 		}
 	}

@@ -80,7 +80,7 @@ func (l *leak) tooQuiet(silent, age int64) bool {
 
 // grows reports whether what pairs leave behind keeps growing up to now, and fills in how.
 func (l *leak) grows(w *crowd, pairs []*pair, limit Threshold) bool {
-	lefts, asking, oldest := 0, 0, w.now
+	lefts, asking, clients, oldest := 0, 0, 0, w.now
 	for _, p := range pairs {
 		for i := range p.lives {
 			if life := &p.lives[i]; l.idle {
@@ -89,6 +89,7 @@ func (l *leak) grows(w *crowd, pairs []*pair, limit Threshold) bool {
 		}
 	}
 	for _, p := range pairs {
+		before := lefts
 		for i := range p.lives {
 			life := &p.lives[i]
 			if since, is := l.left(life, w.now); is {
@@ -99,6 +100,9 @@ func (l *leak) grows(w *crowd, pairs []*pair, limit Threshold) bool {
 				}
 			}
 		}
+		if lefts > before {
+			clients++
+		}
 	}
 	// A capture of a minute shows a little less than a minute.
 	least := int64(limit.Age) - int64(limit.Age)/20
@@ -106,6 +110,10 @@ func (l *leak) grows(w *crowd, pairs []*pair, limit Threshold) bool {
 		return false
 	}
 	l.asking, l.since = l.idle && 2*asking > lefts, oldest
+	// One quiet connection of each client is what a growing number of users looks like.
+	if l.idle && !l.asking && l.role == tracker.Server && 4*lefts < 5*clients {
+		return false
+	}
 	for span := w.now - w.first; span >= least; span /= 2 {
 		if l.idle && w.now-oldest < min(span*3/4, longQuiet) {
 			continue
@@ -170,7 +178,7 @@ func (l *leak) growsOver(w *crowd, pairs []*pair, span int64, limit Threshold) b
 	if !grows || rise < limit.Count || l.idle && (fresh < limit.Count || 2*fresh < rise) {
 		return false
 	}
-	l.growth = Growth{PerMinute: perSecond * 60, From: int(values[0]), To: int(values[samples-1]), Over: time.Duration(to - from)}
+	l.growth = Growth{PerMinute: perSecond * 60, From: int(values[0]), To: int(values[samples-1]), Over: time.Duration(span)}
 	for _, n := range [...]int{1024, 65536} {
 		if missing := float64(n - l.growth.To); missing > 0 && perSecond > 0 {
 			if in := missing / perSecond; in < 1e8 {
@@ -188,7 +196,7 @@ func (l *leak) holds(c *tracker.Connection, now int64) bool {
 		return false
 	}
 	if !l.idle {
-		return x.State == tcp.CloseWait
+		return x.State == tcp.CloseWait && !mayHaveClosed(c, x)
 	}
 	return x.State == tcp.Established && y.State == tcp.Established && c.Opened != tracker.Midstream && l.tooQuiet(now-spokeLast(c), now-c.Start)
 }
@@ -218,7 +226,7 @@ func (l *leak) words(f *Finding, example *tracker.Connection) {
 			"and each request occupies one more of them."
 	case l.role == tracker.Client:
 		f.Cause = "The client has had its answer, and neither uses the connection again nor closes it: a response body is not read to its end or not closed, " +
-			"or a new pool is made for each request."
+			"or a new pool is made for each request. Or its pool is still growing to what it needs."
 	default:
 		f.Cause = "Many clients leave connections open and never use them again, and the server has no idle timeout that would close them."
 	}

@@ -116,7 +116,7 @@ func TestALeakAmongFewerConnections(t *testing.T) {
 
 func TestALeakInWords(t *testing.T) {
 	for _, c := range []struct{ name, summary, cause, command string }{
-		{"server in CLOSE_WAIT", "The server 10.0.0.2:80 leaks connections: 60 are left in CLOSE_WAIT, 60 more per minute over 55s.",
+		{"server in CLOSE_WAIT", "The server 10.0.0.2:80 leaks connections: 60 are left in CLOSE_WAIT, 60 more per minute over 1m00s.",
 			"the application on the server does not", "ss -tnp state close-wait '( sport = :80 )'"},
 		{"client in CLOSE_WAIT", "The client 10.0.7.1, towards 10.0.0.2:80, leaks connections: 60 are left in CLOSE_WAIT",
 			"the application on the client does not", "ss -tnp state close-wait 'dst 10.0.0.2:80'"},

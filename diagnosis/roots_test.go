@@ -280,7 +280,7 @@ func TestWhateverIsSaidFindingsAreConsistent(t *testing.T) {
 			t.Fatalf("seed %d", seed)
 		}
 	}
-	orderly := []diagnosis.Kind{diagnosis.TimeWaitPressure, diagnosis.Churn, diagnosis.Leak}
+	orderly := []diagnosis.Kind{diagnosis.SYNFlood, diagnosis.TimeWaitPressure, diagnosis.Churn, diagnosis.Leak}
 	for _, about := range diagnosis.Kinds() {
 		if found[about.Kind] == 0 && !slices.Contains(orderly, about.Kind) {
 			t.Errorf("%s was never found: the segments are too much alike", about.Kind)

@@ -18,9 +18,12 @@ func EventText(w io.Writer, e *diagnosis.Event, location *time.Location) error {
 	if f.Count > 0 {
 		line += " (" + connectionList(f) + ")"
 	}
-	if e.Change == diagnosis.Cleared {
+	switch {
+	case e.Change == diagnosis.Cleared && f.For == 0:
+		line += ": it has not happened again"
+	case e.Change == diagnosis.Cleared:
 		line += " after " + atLeast(f.ForAtLeast) + diagnosis.Age(f.For)
-	} else {
+	default:
 		line += ": " + f.Summary
 		if f.Next != "" {
 			line += " Next: " + f.NextStep()

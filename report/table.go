@@ -172,8 +172,7 @@ func (c *Capture) notes() []string {
 			"sure; a filter or a larger buffer helps.", number(c.DroppedKernel), number(c.DroppedInterface))
 	}
 	if c.MissedBytes > 0 {
-		note("%s were acknowledged but not captured: the capture lost packets, not the network.",
-			count(c.MissedBytes, "byte"))
+		note("Acknowledged but not captured: %s. The capture lost packets, not the network.", count(c.MissedBytes, "byte"))
 	}
 	for i := range c.Sources {
 		if s := &c.Sources[i]; s.Truncated {
