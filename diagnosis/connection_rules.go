@@ -486,7 +486,9 @@ func stuckClose(kind Kind, state tcp.State, how string) rule {
 	return rule{
 		kind: kind,
 		holds: func(s *suspect) (held, bool) {
-			return heldSince(s.x.Facts.FIN.Time), s.x.State == state && s.x.Facts.FIN.Seen()
+			// A host repeats its FIN. Where the capture misses packets, or began late, it may have missed the ACK.
+			sure := repeatsFIN(s) || !s.crowd.lossy && s.c.Opened != tracker.Midstream
+			return heldSince(s.x.Facts.FIN.Time), s.x.State == state && s.x.Facts.FIN.Seen() && sure
 		},
 		culprit: func(s *suspect) blame {
 			switch {

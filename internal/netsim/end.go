@@ -113,12 +113,13 @@ func (e *end) heard(f *frame, state tcp.State, at int64) {
 	if s.Flags.Any(tcp.FIN) && state != tcp.SynSent {
 		e.heardFIN, e.finEnd = true, s.End()
 	}
+	timeWait := e.at(at) == tcp.TimeWait // as corrected
 	switch reset := s.Flags.Any(tcp.RST); {
 	case state == tcp.TimeWait && reset:
 		e.resetInTimeWait = true
-	case state == tcp.TimeWait && s.Flags.Any(tcp.FIN):
+	case timeWait && s.Flags.Any(tcp.FIN):
 		e.timeWait = at
-	case state == tcp.TimeWait && s.Len > 0:
+	case timeWait && s.Len > 0:
 		e.dataInTimeWait = at
 	case state == tcp.SynRcvd && !reset && s.Flags.Any(tcp.ACK) && s.Ack != e.synEnd:
 		e.wrongACK = true

@@ -65,7 +65,8 @@ func (w *world) undecidable(i int, at int64, got tcp.State) string {
 	}
 	for _, f := range w.frames {
 		switch {
-		case f.from == i && !f.seen() && !w.toldAgain(f), closed && w.placesReset(f, i), got == tcp.Closed && w.prolongs(f, i):
+		case f.from == i && !f.seen() && !w.toldAgain(f), closed && w.placesReset(f, i, true),
+			got == tcp.Closed && (w.placesReset(f, i, false) || w.prolongs(f, i)):
 			return sentUnseen
 		case f.from != i && f.fate == lost && !w.missed(f):
 			return lostUnseen
@@ -150,8 +151,8 @@ func (w *world) toldAgain(f *frame) bool {
 }
 
 // placesReset reports whether f is an acknowledgment by host i that was lost before the capture, and the only one that shows
-// that a RST to i was exactly the next (RFC 5961 3.2).
-func (w *world) placesReset(f *frame, i int) bool {
+// that a RST to i was exactly the next (RFC 5961 3.2), or lay before that.
+func (w *world) placesReset(f *frame, i int, exact bool) bool {
 	if f.from != i || f.seen() || !f.segment.Flags.Any(tcp.ACK) {
 		return false
 	}
@@ -160,7 +161,8 @@ func (w *world) placesReset(f *frame, i int) bool {
 		acked = acked || g.segment.Flags.Any(tcp.ACK) && g.segment.Ack == f.segment.Ack
 	}
 	for g := range w.after(0, 1-i) {
-		if !acked && g.segment.Flags.Any(tcp.RST) && g.segment.Seq == f.segment.Ack {
+		seq, next := g.segment.Seq, f.segment.Ack
+		if !acked && g.segment.Flags.Any(tcp.RST) && (exact && seq == next || !exact && seq.Before(next) && f.sent <= g.arrival) {
 			return true
 		}
 	}
@@ -185,7 +187,7 @@ func (w *world) prolongs(f *frame, i int) bool {
 func (w *world) missed(f *frame) bool {
 	s := &f.segment
 	reset := s.Flags.Any(tcp.RST)
-	if !reset && !w.covers(f, (*frame).delivered) {
+	if !reset && !w.covers(f, w.processed) {
 		return true
 	}
 	slow := w.slow(1 - f.from)
@@ -197,6 +199,15 @@ func (w *world) missed(f *frame) bool {
 	}
 	return false
 }
+
+// processed reports whether f has reached its receiver, and is not a keep-alive: that is answered, but its ACK is not looked
+// at, as it lies before the window (RFC 9293 3.10.7.4).
+func (w *world) processed(f *frame) bool {
+	return f.delivered() && (f.segment.Seq != f.segment.End() || !w.needsAnswer(f))
+}
+
+// unknownRoundTrip is what may be presumed at least where there has been no handshake to tell the round trip.
+const unknownRoundTrip = int64(50 * time.Millisecond)
 
 // slow returns how long after something has passed the capture host i may still send what ignores it: on its way there and
 // back it could have been as slow as the slowest was.
@@ -210,7 +221,11 @@ func (w *world) slow(i int) int64 {
 			slowest = max(slowest, f.arrival-f.segment.Time)
 		}
 	}
-	return 2*(slowest+int64(w.paths[i].before)) + int64(5*time.Millisecond)
+	slow := 2*(slowest+int64(w.paths[i].before)) + int64(5*time.Millisecond)
+	if w.hosts[i].end.state == tcp.SynSent {
+		return max(slow, unknownRoundTrip)
+	}
+	return slow
 }
 
 // resetCrossed reports whether the last that host i sent passed the capture so soon after a RST to it that it may have been
@@ -241,22 +256,20 @@ func (w *world) repeatedSYN(i int) bool {
 // count.
 func (w *world) covers(f *frame, counts func(*frame) bool) bool {
 	const window = 1 << 20
-	before, opened, iss := w.frames[:f.order-1], 0, tcp.Seq(0)
-	acks := func(g, of *frame) bool {
-		s, end := &g.segment, of.segment.End()
-		if of.segment.Flags.Any(tcp.SYN) && s.Seq == iss && !s.Flags.Any(tcp.SYN) {
-			return false // a keep-alive before the SYN's end completes no handshake
-		}
+	acks := func(g *frame, end tcp.Seq) bool {
+		s := &g.segment
 		return g.from == f.from && s.Flags&(tcp.ACK|tcp.RST) == tcp.ACK && s.Ack.AtOrAfter(end) && s.Ack.Sub(end) < window
 	}
+	before, opened, iss := w.frames[:f.order-1], 0, tcp.Seq(0)
 	for _, g := range before {
 		if g.from == f.from && g.segment.Flags.Any(tcp.SYN) && g.segment.Seq != iss {
 			opened, iss = g.order, g.segment.Seq // what acknowledged before was another connection
 		}
 	}
 	return slices.ContainsFunc(before, func(g *frame) bool {
-		return g.from != f.from && g.segment.Flags.Any(tcp.SYN|tcp.FIN) && acks(f, g) &&
-			!slices.ContainsFunc(before, func(h *frame) bool { return h.order >= opened && counts(h) && acks(h, g) })
+		end := g.segment.End()
+		return g.from != f.from && g.segment.Flags.Any(tcp.SYN|tcp.FIN) && acks(f, end) &&
+			!slices.ContainsFunc(before, func(h *frame) bool { return h.order >= opened && acks(h, end) && counts(h) })
 	})
 }
 
