@@ -49,6 +49,13 @@ fuzz: deps ## run each fuzz target for FUZZTIME inputs (200000x)
 bench: deps ## run the benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
 
+.PHONY: bench-peers bench-deps
+bench-peers: ## time it against tcpdump, tshark and others of their kind, RUNS times (5)
+	tools/bench-peers.sh
+
+bench-deps: ## install those others, where the distribution has them
+	@tools/install-deps.sh bench
+
 captures: deps-test ## make the captures in testdata/kernel again, with this kernel (root)
 	go run $(if $(SUDO),-exec sudo) ./internal/kernel/record -out testdata/kernel
 	$(if $(SUDO),sudo chown -R "$$(id -u):$$(id -g)" testdata/kernel)

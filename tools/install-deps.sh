@@ -1,18 +1,19 @@
 #!/bin/sh
-# usage: tools/install-deps.sh build|test
+# usage: tools/install-deps.sh build|test|bench
 #
-# Looks for what tcpleak is built with (Go, a C compiler, libpcap's headers) and, for "test", for the programs that its
-# tests call. Installs what is missing, says so before it does, and touches nothing when nothing is missing.
+# Looks for what tcpleak is built with (Go, a C compiler, libpcap's headers); for "test" also for the programs that its
+# tests call, and for "bench" for those that tools/bench-peers.sh compares it with. Installs what is missing, says so before
+# it does, and touches nothing when nothing is missing.
 #
 # Without what building needs it fails, with the command to run. Without what only tests need it goes on: those tests
-# skip, and say why.
+# skip, and say why. So does the comparison, with what is here.
 set -eu
 cd "$(dirname "$0")/.."
 
 case ${1-} in
-build | test) purpose=$1 ;;
+build | test | bench) purpose=$1 ;;
 *)
-	echo "usage: tools/install-deps.sh build|test" >&2
+	echo "usage: tools/install-deps.sh build|test|bench" >&2
 	exit 2
 	;;
 esac
@@ -72,6 +73,13 @@ missing_for_test() {
 	have ethtool || echo ethtool
 }
 
+missing_for_bench() {
+	[ "$(env time -f %M true 2>&1)" != "" ] || echo time # GNU's: a shell has one of its own
+	for name in tcpdump tshark tcptrace argus nfpcapd; do
+		have "$name" || echo "$name"
+	done
+}
+
 # --- How is it installed? ---
 
 package_manager() {
@@ -95,6 +103,10 @@ package_of() {
 	apk:libpcap) echo libpcap-dev ;;
 	:libpcap) echo "libpcap with its headers" ;;
 	dnf:iproute2) echo iproute ;;
+	apt-get:argus) echo argus-server ;;
+	dnf:tshark) echo wireshark-cli ;;
+	brew:tshark) echo wireshark ;;
+	*:nfpcapd) echo nfdump ;;
 	*) echo "$1" ;;
 	esac
 }
@@ -175,17 +187,35 @@ if [ -n "$missing" ]; then
 	fi
 fi
 
-[ "$purpose" = test ] || exit 0
-missing=$(missing_for_test)
+case $purpose in
+build) exit 0 ;;
+test)
+	missing=$(missing_for_test)
+	use="some tests"
+	without="those tests skip"
+	;;
+bench)
+	missing=$(missing_for_bench)
+	use="make bench-peers"
+	without="it compares tcpleak with the others"
+	;;
+esac
 [ -n "$missing" ] || exit 0
 # shellcheck disable=SC2086
 set -- $missing
-say "missing for some tests: $*"
+say "missing for $use: $*"
 if [ -z "$manager" ]; then
-	say "no apt-get, dnf, apk or brew here; going on, those tests skip"
+	say "no apt-get, dnf, apk or brew here; going on, $without"
 elif [ "$can_be_root" = no ] || { [ -n "$root" ] && ! "$root" -n true 2>/dev/null; }; then
 	# A password is worth asking for only where nothing works without it.
-	say "not root; going on, those tests skip. To run them too: $(install_command "$(packages "$@")")"
+	say "not root; going on, $without. To have them too: $(install_command "$(packages "$@")")"
 elif ! install_packages "$@"; then
-	say "that failed; going on, those tests skip"
+	if [ "$purpose" = bench ] && [ $# -gt 1 ]; then
+		# Hardly a distribution has them all, and one that is unknown keeps the others away.
+		for name in "$@"; do
+			install_packages "$name" || say "no $name here"
+		done
+	else
+		say "that failed; going on, $without"
+	fi
 fi
