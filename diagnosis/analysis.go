@@ -50,7 +50,8 @@ type group struct {
 }
 
 // Analyze judges connections at now, in ns since 1970. It goes over them twice; they must be the same both times, in the order
-// of their IDs. It is a function of its arguments. Its memory is about 100 bytes per connection for the time of the call.
+// of their IDs. It is a function of its arguments. For the time of the call it takes
+// about 400 bytes per connection (BenchmarkAnalyze: 38 MB for 100,000).
 func (r *Rules) Analyze(connections iter.Seq[*tracker.Connection], now int64, capture Capture) *Analysis {
 	a := &Analysis{
 		Quality: Quality{Capture: capture}, rules: r, now: now, crowd: newCrowd(r, now),

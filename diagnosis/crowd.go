@@ -130,11 +130,7 @@ func (w *crowd) add(c *tracker.Connection) {
 	case half && server.State != tcp.SynRcvd && !server.GaveUp:
 		return // the client reset it, or the capture missed the rest
 	case half:
-		to := w.now
-		if server.GaveUp {
-			to = server.Since
-		}
-		p.halfOpen = append(p.halfOpen, span{server.Facts.SYN.Time, to, client.Addr})
+		p.halfOpen = append(p.halfOpen, span{server.Facts.SYN.Time, cmp.Or(gaveUp(server), w.now), client.Addr})
 		return
 	}
 	p.completed = append(p.completed, c.Start)

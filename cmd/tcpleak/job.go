@@ -122,7 +122,7 @@ func (j *job) watch(source capture.Source) error {
 }
 
 const (
-	// lookEvery is how often the connections are judged. It takes about a microsecond for each.
+	// lookEvery is how often the connections are judged. It takes two or three microseconds for each.
 	lookEvery = 500 * time.Millisecond
 	// lookShare bounds what that costs where there are many: a thirtieth of the time.
 	lookShare = 30
