@@ -51,5 +51,8 @@ func (c *Completeness) Segment(s *tcp.Segment) {
 	}
 }
 
+// Resume returns the Completeness of a connection that has begun, with the given Value.
+func Resume(value uint8) Completeness { return Completeness(value) | completenessStarted }
+
 // Value returns tcp.completeness, 0 to 63.
 func (c Completeness) Value() uint8 { return uint8(c &^ completenessStarted) }

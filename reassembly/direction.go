@@ -108,6 +108,7 @@ type Direction struct {
 	SynTSVal  uint32 // the newest on a SYN
 
 	AckStep     uint32 // octets by which Ack last advanced
+	AskedIdle   uint32 // ms of silence of both ends before Asked, saturating; 0 without an earlier segment
 	Window      uint16 // the newest, unscaled
 	WindowScale uint8
 	Has         Facts
@@ -137,7 +138,6 @@ type Direction struct {
 	ProbeLast  int64 // when the last of Probes was sent
 	DataLast   int64 // when payload was last sent for the first time, ns since 1970
 	Asked      Mark  // the first segment since Y was last heard that needs an answer
-	AskedIdle  int64 // ns of silence of both ends before Asked; 0 without an earlier segment
 	ZeroSince  Mark  // where the window went to zero; not Seen while it is open
 	Gap        int64 // ns between the last retransmission and what was sent before it; 0 without retransmission
 	advanced   int64 // when Next last grew
@@ -214,7 +214,7 @@ func (d *Direction) addQuestion(s *tcp.Segment, y *Direction, class Class, befor
 	case !d.Asked.Seen() || y.Last.Time >= d.Asked.Time:
 		d.Asked, d.AskedIdle, d.Repeats = MarkOf(s), 0, 0
 		if last := max(before, y.Last.Time); last != 0 {
-			d.AskedIdle = max(s.Time-last, 0)
+			d.AskedIdle = idle(s.Time - last)
 		}
 	case class == Retransmission || class == KeepAlive || class == ZeroWindowProbe:
 		d.Repeats = saturate(d.Repeats)
@@ -653,6 +653,9 @@ func (d *Direction) Outstanding(y *Direction) bool {
 
 // newer compares timestamp values, which wrap (RFC 7323 5.2).
 func newer(a, b uint32) bool { return int32(a-b) > 0 }
+
+// idle turns ns into ms.
+func idle(ns int64) uint32 { return uint32(min(max(ns/1e6, 0), 1<<32-1)) }
 
 func saturate(n uint16) uint16 {
 	if n == 1<<16-1 {

@@ -101,7 +101,7 @@ func (w why) String() string {
 }
 
 // conclude says in which state the endpoint of direction dir is at now.
-func (t *Table) conclude(c *conn, dir int, now int64) conclusion {
+func (t *part) conclude(c *conn, dir int, now int64) conclusion {
 	m := moment{x: &c.dirs[dir], y: &c.dirs[1-dir], now: now, crossing: c.crossing(dir)}
 	v, sure := t.judge(c, dir, m)
 	switch {
@@ -116,7 +116,7 @@ func (t *Table) conclude(c *conn, dir int, now int64) conclusion {
 }
 
 // doubtful reports whether the capture may have missed what would change X's state, or X may be gone without a word.
-func (t *Table) doubtful(c *conn, dir int, m moment, state tcp.State) bool {
+func (t *part) doubtful(c *conn, dir int, m moment, state tcp.State) bool {
 	x, y := m.x, m.y
 	_, _, odd := m.endedByPeer(state)
 	_, ended := m.endedBySelf()
@@ -129,7 +129,7 @@ func (t *Table) doubtful(c *conn, dir int, m moment, state tcp.State) bool {
 }
 
 // judge returns the state with its reason, and whether it is beyond doubt for a capture that missed nothing.
-func (t *Table) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
+func (t *part) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
 	x, y := m.x, m.y
 	if left := c.left[dir]; m.stillLeft(left) {
 		why := why{becauseNewOther, left.at.Packet()}
@@ -164,7 +164,7 @@ func (t *Table) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
 	switch v.state {
 	case tcp.Unknown:
 		if t.isListener(c.ends[dir], c.encap) {
-			v.state, v.why = tcp.Listen, why{becauseListener, c.start.Packet()}
+			v.state, v.why = tcp.Listen, why{becauseListener, c.start.Packet}
 		}
 		return v, false
 	case tcp.SynRcvd:
@@ -207,8 +207,9 @@ func (t *Table) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
 
 // forged reports whether the SYN of direction dir of c, which the peer answered within an older connection, was sent by
 // somebody else.
-func (t *Table) forged(c *conn, dir int, now int64) bool {
-	old := t.at(c.older)
+func (t *part) forged(c *conn, dir int, now int64) bool {
+	var buf conn
+	old := t.load(c.older, &buf)
 	d := old.directionOf(c.ends[dir])
 	m := moment{x: &old.dirs[d], y: &old.dirs[1-d], now: now, crossing: old.crossing(d)}
 	left := old.left[d]
@@ -217,10 +218,11 @@ func (t *Table) forged(c *conn, dir int, now int64) bool {
 
 // oldSYN reports whether c began with a SYN-ACK to a SYN with which the silent end of direction dir had opened an older
 // connection: an old duplicate, as in figure 8 of RFC 9293.
-func (t *Table) oldSYN(c *conn, dir int) bool {
+func (t *part) oldSYN(c *conn, dir int) bool {
 	if y := &c.dirs[1-dir]; c.dirs[dir].Packets == 0 && y.Has&reassembly.SYNACK != 0 {
+		var buf conn
 		for i := c.older; i != none; i = t.at(i).older {
-			old := t.at(i)
+			old := t.load(i, &buf)
 			if x := &old.dirs[old.directionOf(c.ends[dir])]; x.Has&reassembly.BareSYN != 0 && (x.ISS+1 == y.Ack || x.SynEnd == y.Ack) {
 				return true
 			}
@@ -230,7 +232,7 @@ func (t *Table) oldSYN(c *conn, dir int) bool {
 }
 
 // explain gives the state that follows from f, its beginning and its reason.
-func (t *Table) explain(c *conn, dir int, m moment, f facts) conclusion {
+func (t *part) explain(c *conn, dir int, m moment, f facts) conclusion {
 	x, y := m.x, m.y
 	v := conclusion{state: stateOf(f)}
 	rests := func(r reason, at reassembly.Mark) {
@@ -247,7 +249,7 @@ func (t *Table) explain(c *conn, dir int, m moment, f facts) conclusion {
 	case tcp.Established:
 		switch {
 		case !c.openingSeen():
-			rests(becauseMidstream, c.start)
+			rests(becauseMidstream, c.start.Mark())
 			v.atLeast = true
 		case x.Has&reassembly.BareSYN != 0 && x.FirstPlain.Seen():
 			rests(becauseOwnACK, x.FirstPlain)
@@ -289,12 +291,12 @@ func (t *Table) explain(c *conn, dir int, m moment, f facts) conclusion {
 	}
 	switch {
 	case v.state == tcp.Unknown:
-		v.why, v.since = why{becauseNothing, c.start.Packet()}, c.start.Time
+		v.why, v.since = why{becauseNothing, c.start.Packet}, c.start.Time
 		if x.Packets > 0 && x.Last.Seen() {
 			v.why = why{becauseStray, x.Last.Packet()}
 		}
 	case !v.why.seen():
-		rests(becauseMidstream, c.start)
+		rests(becauseMidstream, c.start.Mark())
 		v.atLeast = true
 	}
 	return v
@@ -310,8 +312,8 @@ func later(a, b reassembly.Mark) reassembly.Mark {
 }
 
 // view fills in v with connection index as it stands at now.
-func (t *Table) view(index uint32, now int64, v *Connection) {
-	c := t.at(index)
+func (t *part) view(index uint32, now int64, v *Connection, buf *conn) {
+	c, id := t.load(index, buf), t.at(index).number()
 	client, known := c.client()
 	if !known {
 		client = t.guessClient(c)
@@ -319,7 +321,7 @@ func (t *Table) view(index uint32, now int64, v *Connection) {
 	x, y := &c.dirs[client], &c.dirs[1-client]
 	ends := [2]conclusion{t.conclude(c, client, now), t.conclude(c, 1-client, now)}
 	*v = Connection{
-		ID: c.id, Ref: Ref{c.id, index}, Encap: c.encap, Start: c.start.Time,
+		ID: id, Ref: Ref{id, t.placeOf(index)}, Encap: c.encap, Start: c.start.Time,
 		Last:         max(x.Last.Time, y.Last.Time, x.ResetLast.Time, y.ResetLast.Time),
 		RolesGuessed: !known,
 		Opened:       opened(x, y),
@@ -330,8 +332,7 @@ func (t *Table) view(index uint32, now int64, v *Connection) {
 		},
 		ZeekState: c.zeek.ConnState(), ZeekHistory: c.zeek.History(), WiresharkCompleteness: c.comp.Value(),
 	}
-	if c.odd {
-		o := t.odd[index]
+	if o := t.odd[index]; o != nil {
 		v.Ends[Client].Odd, v.Ends[Server].Odd = o[client], o[1-client]
 	}
 	switch {
@@ -362,7 +363,7 @@ func endpointView(e endpoint, x, y *reassembly.Direction, v conclusion) Endpoint
 			SYN: markOf(x.Syn), FirstACK: markOf(x.FirstPlain), AckReached: markOf(x.AckReached), FIN: markOf(x.FinSent),
 			RSTFirst: markOf(x.ResetFirst.Mark), RST: markOf(x.ResetLast.Mark), Last: markOf(x.Last),
 			SYNLast: x.SynLast, SentLast: x.SentLast, DataLast: x.DataLast, SYNs: x.SYNs, FINs: x.FINs,
-			Asked: markOf(x.Asked), AskedIdle: time.Duration(x.AskedIdle), Repeats: x.Repeats, ZeroWindow: markOf(x.ZeroSince),
+			Asked: markOf(x.Asked), AskedIdle: time.Duration(x.AskedIdle) * time.Millisecond, Repeats: x.Repeats, ZeroWindow: markOf(x.ZeroSince),
 			AcksFIN:      y.HasFIN() && x.Acks(y.Fin+1),
 			PastFIN:      past,
 			DataSegments: uint64(x.DataSegments),
@@ -429,7 +430,7 @@ const wellKnown = 1024
 
 // guessClient names the client of a connection whose opening was not seen: not the end that listens elsewhere in this
 // capture, nor the one with a well-known port, nor the one with the lower port.
-func (t *Table) guessClient(c *conn) int {
+func (t *part) guessClient(c *conn) int {
 	a, b := c.ends[0], c.ends[1]
 	listensA, listensB := t.isListener(a, c.encap), t.isListener(b, c.encap)
 	switch {

@@ -1,44 +1,9 @@
 package tracker
 
 import (
-	"tcpleak/compat"
 	"tcpleak/reassembly"
 	"tcpleak/tcp"
 )
-
-// endpoint is an address and port.
-type endpoint struct {
-	addr tcp.Addr
-	port uint16
-}
-
-// leaving is the evidence that an endpoint has left a connection for a new one with the same addresses and ports.
-type leaving struct {
-	at       reassembly.Mark
-	proven   bool  // it opened the new one; otherwise only its peer's word says so
-	repeated bool  // and did so more than once
-	asked    int64 // when it first sent such a segment since the other end was last heard, ns since 1970
-}
-
-// conn is one connection, of possibly several with the same key in the course of time: an incarnation (RFC 9293 3.4.1).
-type conn struct {
-	id     uint64
-	start  reassembly.Mark
-	ends   [2]endpoint // by direction; direction 0 is that of the first segment
-	dirs   [2]reassembly.Direction
-	left   [2]leaving
-	zeek   compat.Zeek
-	encap  uint32
-	older  uint32 // index of the incarnation before this one, or none
-	next   uint32 // links of the eviction list
-	prev   uint32
-	class  class
-	comp   compat.Completeness
-	active bool // seen since eviction last passed it by
-	odd    bool // in Table.odd
-	// disputed is when an end received a SYN or a RST that it does not accept but challenges, ns since 1970; 0 if never.
-	disputed [2]int64
-}
 
 // direction returns the direction of s in c. On a connection of a socket with itself all is direction 0.
 func (c *conn) direction(s *tcp.Segment) int {
@@ -191,39 +156,29 @@ func (c *conn) opens(s *tcp.Segment, dir int) (belongs, replaces bool) {
 	return false, false
 }
 
-// class orders connections by how much would be lost if one were forgotten.
-type class uint8
-
-// The classes, in the order in which they are evicted.
-const (
-	classReset class = iota
-	classFinished
-	classAttempt
-	classEstablished
-	classHalfClosed
-	numClasses
-)
-
-// classify is cheap: it is asked after each segment.
-func (c *conn) classify() class {
-	a, b := &c.dirs[0], &c.dirs[1]
-	fins := a.Has | b.Has
-	switch {
-	case a.ResetLast.Seen() || b.ResetLast.Seen() || c.left[0].at.Seen() || c.left[1].at.Seen():
-		return classReset
-	case fins&reassembly.FIN != 0:
-		if a.Has&b.Has&reassembly.FIN != 0 && a.Acks(b.Fin+1) && b.Acks(a.Fin+1) {
-			return classFinished
-		}
-		return classHalfClosed
-	case c.openingSeen() && !c.completed():
-		return classAttempt
-	}
-	return classEstablished
+// openAttempt reports whether nobody has answered c's SYN: what comes from elsewhere says nothing about it.
+func (c *conn) openAttempt() bool {
+	return c.dirs[0].Has&reassembly.ACK == 0 && c.dirs[1].Has&reassembly.ACK == 0
 }
 
-// completed reports whether the end that opened has gone on after the answer: what a forged source never does.
-func (c *conn) completed() bool {
-	client, known := c.client()
-	return !known || c.dirs[client].Has&reassembly.Plain != 0
+// leaves notes that the sender of s has left c, proven if it has opened another.
+func (c *conn) leaves(s *tcp.Segment, proven bool) {
+	c.asks(s)
+	c.left[c.direction(s)].note(s, proven)
+}
+
+// asks notes that c's other end should answer s, if c is still open.
+func (c *conn) asks(s *tcp.Segment) {
+	dir := c.direction(s)
+	if l := &c.left[dir]; c.dirs[1-dir].Last.Time >= l.asked {
+		l.asked = s.Time
+	}
+}
+
+func (l *leaving) note(s *tcp.Segment, proven bool) {
+	if l.at.Seen() {
+		l.repeated = true
+		return
+	}
+	l.at, l.proven = reassembly.MarkOf(s), proven
 }

@@ -29,9 +29,6 @@ type Odd struct {
 // Oddities is what one end has sent that is odd, by Oddity.
 type Oddities [numOddities]Odd
 
-// maxOdd bounds the connections whose oddities are told: a scan with odd flags makes one of each packet.
-const maxOdd = 1 << 16
-
 // invalidFlags is indexed by FIN, SYN, RST, PSH, ACK and URG: beyond those, flags are for congestion control.
 var invalidFlags = func() (invalid [64]bool) {
 	for i := range invalid {
@@ -45,18 +42,17 @@ var invalidFlags = func() (invalid [64]bool) {
 func hasInvalidFlags(f tcp.Flags) bool { return invalidFlags[f&63] }
 
 // note counts an oddity of the end of direction dir of the connection at index.
-func (t *Table) note(index uint32, dir int, what Oddity, at reassembly.Mark) {
-	o := t.odd[index]
+func (p *part) note(index uint32, dir int, what Oddity, at reassembly.Mark) {
+	o := p.odd[index]
 	if o == nil {
-		if len(t.odd) >= maxOdd {
+		if len(p.odd) >= p.limits.odd {
 			return
 		}
-		if t.odd == nil {
-			t.odd = make(map[uint32]*[2]Oddities)
+		if p.odd == nil {
+			p.odd = make(map[uint32]*[2]Oddities)
 		}
 		o = new([2]Oddities)
-		t.odd[index] = o
-		t.at(index).odd = true
+		p.odd[index] = o
 	}
 	x := &o[dir][what]
 	if x.Count++; x.Count == 1 {
@@ -67,20 +63,19 @@ func (t *Table) note(index uint32, dir int, what Oddity, at reassembly.Mark) {
 // challengeTime is how long after a SYN or a RST that it did not accept an end may take to challenge it.
 const challengeTime = int64(time.Second)
 
-// noteOdd looks at s, which has just been taken in from direction dir of the connection at index.
-func (t *Table) noteOdd(index uint32, dir int, s *tcp.Segment, v reassembly.Verdict) {
-	c := t.at(index)
+// noteOdd looks at s, which has just been taken in from direction dir of c.
+func (p *part) noteOdd(c *conn, dir int, s *tcp.Segment, v reassembly.Verdict) {
 	x, y := &c.dirs[dir], &c.dirs[1-dir]
 	if hasInvalidFlags(s.Flags) {
-		t.note(index, dir, InvalidFlags, reassembly.MarkOf(s))
+		p.note(c.index, dir, InvalidFlags, reassembly.MarkOf(s))
 	}
 	if s.Len > 0 && x.Has&reassembly.BeyondFIN != 0 && s.End().After(x.Fin+1) {
-		t.note(index, dir, DataAfterFIN, reassembly.MarkOf(s))
+		p.note(c.index, dir, DataAfterFIN, reassembly.MarkOf(s))
 	}
 	if at := c.disputed[dir]; at != 0 && s.Flags&(tcp.SYN|tcp.FIN|tcp.RST|tcp.ACK) == tcp.ACK && s.Len == 0 {
 		c.disputed[dir] = 0
 		if s.Seq == x.Next && s.Time-at <= challengeTime && v.Class != reassembly.New {
-			t.note(index, dir, ChallengeACK, reassembly.MarkOf(s))
+			p.note(c.index, dir, ChallengeACK, reassembly.MarkOf(s))
 		}
 	}
 	if s.Flags.Any(tcp.RST) && y.Has&reassembly.Plain != 0 && s.Seq != y.Ack {
@@ -89,21 +84,22 @@ func (t *Table) noteOdd(index uint32, dir int, s *tcp.Segment, v reassembly.Verd
 }
 
 // noteReuse looks at a SYN that opens the connection at index, while there is an older one with the same addresses and ports.
-func (t *Table) noteReuse(index uint32, s *tcp.Segment) {
-	c := t.at(index)
-	if c.older == none || s.Flags.Any(tcp.ACK|tcp.RST) {
+func (p *part) noteReuse(index uint32, s *tcp.Segment) {
+	older := p.at(index).older
+	if older == none || s.Flags.Any(tcp.ACK|tcp.RST) {
 		return
 	}
-	old := t.at(c.older)
+	old := p.load(older, &p.work)
 	if old.openAttempt() {
 		return // an attempt after another that failed
 	}
 	dir := old.direction(s)
-	switch t.conclude(old, 1-dir, s.Time).state {
+	switch p.conclude(old, 1-dir, s.Time).state {
 	case tcp.Established, tcp.FinWait1, tcp.FinWait2, tcp.CloseWait, tcp.Closing, tcp.LastAck:
-		t.note(index, 0, SYNInside, reassembly.MarkOf(s))
+		p.note(index, 0, SYNInside, reassembly.MarkOf(s))
 		old.disputed[1-dir] = s.Time
+		p.save(old)
 	default:
-		t.note(index, 0, PortReused, reassembly.MarkOf(s))
+		p.note(index, 0, PortReused, reassembly.MarkOf(s))
 	}
 }

@@ -8,11 +8,13 @@ import (
 	"cmp"
 	"iter"
 	"math/bits"
+	"runtime"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
+	"unsafe"
 
-	"tcpleak/compat"
-	"tcpleak/reassembly"
 	"tcpleak/tcp"
 )
 
@@ -21,28 +23,45 @@ const (
 	DefaultMaxConnections = 1_000_000
 	DefaultTimeWait       = 60 * time.Second
 	maxListeners          = 1 << 16
-	maxIncarnations       = 8 // of one key that are still looked at; older ones stay in the report
+	maxOdd                = 1 << 16
 )
 
 // Config bounds a Table. Zero values take the defaults.
 type Config struct {
-	MaxConnections int
+	MaxConnections int           // at most MaxMaxConnections
+	MaxBytes       int           // of memory for the connections; 0 is no limit but MaxConnections
 	TimeWait       time.Duration // how long an endpoint stays in TIME_WAIT after the last FIN seen
 	Seed           uint64        // of the hash; unpredictable where packets come from strangers. It does not affect results
+	Workers        int           // goroutines that take in a batch; 0 is one for each processor. It does not affect results
 }
+
+// MaxMaxConnections is the most that Config.MaxConnections can be.
+const MaxMaxConnections = 60_000_000
 
 // Stats counts what a Table has done.
 type Stats struct {
 	Segments   uint64 // taken in, duplicates not counted
 	Duplicates uint64 // segments that the capture saw more than once
-	Evicted    uint64 // connections forgotten to keep within MaxConnections
+	Evicted    Evictions
 }
 
-const none = ^uint32(0)
+// Evictions counts connections forgotten to keep within the limits, by what they were.
+type Evictions struct {
+	Reset       uint64 // ended by a RST, or left for a new one with the same addresses and ports
+	Finished    uint64 // closed by both ends
+	Attempts    uint64 // the end that opened has not gone on
+	Established uint64
+	HalfClosed  uint64
+}
 
-type slot struct {
-	tag   uint32 // of the hash, to compare before the connection is fetched
-	index uint32 // of a connection, or none
+// Total returns how many there were.
+func (e Evictions) Total() uint64 {
+	return e.Reset + e.Finished + e.Attempts + e.Established + e.HalfClosed
+}
+
+type partStats struct {
+	Segments, Duplicates uint64
+	Evicted              [numClasses]uint64
 }
 
 type listenKey struct {
@@ -50,174 +69,218 @@ type listenKey struct {
 	encap uint32
 }
 
-// Table holds the connections of a stream of segments. It is not safe for concurrent use.
-type Table struct {
+// shared is what all parts of a Table have in common. While a batch is taken in, nobody changes it.
+type shared struct {
 	cfg       Config
-	slots     []slot
-	used      int
-	slab      []*[slabSize]conn
-	allocated uint32
-	free      []uint32
-	nextID    uint64
-	lists     [numClasses]list
 	listeners map[listenKey]struct{}
-	recent    []sighting
-	odd       map[uint32]*[2]Oddities // by index; few connections have any
 	dropped   bool
-	stats     Stats
 }
 
-const slabSize = 256
+// Table holds the connections of a stream of segments. Add is not safe for concurrent use, neither with itself nor with
+// others; what only reads is, with itself.
+type Table struct {
+	shared
+	parts  []*part
+	lastID uint64
+	hashes []uint64
+	began  []uint32 // by position in the batch: the index of the connection that began there, or none
+}
+
+const (
+	// A table that may hold many has numParts parts. The number does not depend on that of the processors: what is evicted
+	// would, too.
+	numParts  = 16
+	partShift = 60
+	// partedFrom is from how many connections on a table has several parts: each has its own bound, and a small one would be
+	// full sooner than the whole.
+	partedFrom = 1 << 16
+
+	batchSize = 1 << 12 // segments that are taken in at once, at most
+	ahead     = 32      // segments whose connections are fetched together; see part.fetch
+)
 
 // New returns an empty Table.
 func New(cfg Config) *Table {
 	if cfg.MaxConnections <= 0 {
 		cfg.MaxConnections = DefaultMaxConnections
 	}
+	cfg.MaxConnections = min(cfg.MaxConnections, MaxMaxConnections)
 	if cfg.TimeWait <= 0 {
 		cfg.TimeWait = DefaultTimeWait
 	}
-	t := &Table{cfg: cfg, listeners: make(map[listenKey]struct{}), recent: make([]sighting, recentSize)}
-	for i := range t.lists {
-		t.lists[i] = list{none, none}
+	if cfg.Workers <= 0 {
+		cfg.Workers = runtime.GOMAXPROCS(0)
 	}
-	t.slots = emptySlots(1 << 10)
+	n := 1
+	if cfg.MaxConnections >= partedFrom {
+		n = numParts
+	}
+	t := &Table{
+		shared: shared{cfg: cfg, listeners: make(map[listenKey]struct{})},
+		hashes: make([]uint64, batchSize), began: make([]uint32, batchSize),
+	}
+	l := limits{connections: (cfg.MaxConnections + n - 1) / n, bytes: cfg.MaxBytes / n, odd: maxOdd / n}
+	for i := range n {
+		t.parts = append(t.parts, newPart(uint32(i), &t.shared, recentSize/n, l))
+	}
 	return t
-}
-
-func emptySlots(n int) []slot {
-	slots := make([]slot, n)
-	for i := range slots {
-		slots[i].index = none
-	}
-	return slots
 }
 
 // CaptureDropped notes that packets were lost on their way into the capture: no state is certain any more.
 func (t *Table) CaptureDropped() { t.dropped = true }
 
 // Stats returns the counters.
-func (t *Table) Stats() Stats { return t.stats }
+func (t *Table) Stats() (s Stats) {
+	for _, p := range t.parts {
+		s.Segments += p.stats.Segments
+		s.Duplicates += p.stats.Duplicates
+		e := &p.stats.Evicted
+		s.Evicted.Reset += e[classReset]
+		s.Evicted.Finished += e[classFinished]
+		s.Evicted.Attempts += e[classAttempt]
+		s.Evicted.Established += e[classEstablished]
+		s.Evicted.HalfClosed += e[classHalfClosed]
+	}
+	return s
+}
 
 // Len returns the number of connections held.
-func (t *Table) Len() int { return int(t.allocated) - len(t.free) }
+func (t *Table) Len() (n int) {
+	for _, p := range t.parts {
+		n += p.records.held()
+	}
+	return n
+}
 
-// Add takes in segments in the order of the capture. It keeps no reference to the batch.
+// Add takes in segments in the order of the capture. It keeps no reference to the batch. A batch of many is shared among
+// Config.Workers goroutines.
 func (t *Table) Add(batch []tcp.Segment) {
-	for i := range batch {
-		t.add(&batch[i])
+	for len(batch) > 0 {
+		n := min(len(batch), batchSize)
+		t.addBatch(batch[:n])
+		batch = batch[n:]
 	}
 }
 
-func (t *Table) add(s *tcp.Segment) {
-	hash := t.hash(s)
-	if t.seenAgain(s, hash) {
-		t.stats.Duplicates++
-		return
+func (t *Table) addBatch(batch []tcp.Segment) {
+	hashes, began := t.hashes[:len(batch)], t.began[:len(batch)]
+	// Fewer are taken in before other goroutines have woken up: that takes some 5 µs.
+	const few = 512
+	workers := min(t.cfg.Workers, len(t.parts))
+	if workers == 1 || len(batch) < few {
+		for i := range batch {
+			hashes[i] = t.hashOf(&batch[i])
+		}
+		t.run(batch, hashes, began, 0, 1)
+	} else {
+		var hashed, done sync.WaitGroup
+		hashed.Add(workers)
+		for w := range workers {
+			done.Go(func() {
+				for i := w * len(batch) / workers; i < (w+1)*len(batch)/workers; i++ {
+					hashes[i] = t.hashOf(&batch[i])
+				}
+				hashed.Done()
+				hashed.Wait()
+				t.run(batch, hashes, began, w, workers)
+			})
+		}
+		done.Wait()
 	}
-	t.stats.Segments++
-	index := t.find(s, hash)
-	c := t.at(index)
-	dir := c.direction(s)
-	x, y := &c.dirs[dir], &c.dirs[1-dir]
-	first := x.Packets == 0
-	isAnswer := s.Flags.Has(tcp.SYN|tcp.ACK) && x.Has&reassembly.SYNACK == 0
-	if x.Foreign(s, y) {
-		x.Packets++
-		return
+	t.number(hashes, began)
+	for _, p := range t.parts {
+		for _, k := range p.heard {
+			if len(t.listeners) < maxListeners {
+				t.listeners[k] = struct{}{}
+			}
+		}
+		p.heard = p.heard[:0]
 	}
-	v := x.Add(s, y)
-	c.zeek.Segment(s, uint8(dir), compat.Seen{Behind: v.Behind, Gap: v.AcksMissed})
-	c.comp.Segment(s)
-	c.active = true
-	if isAnswer {
-		t.listening(c.ends[dir], c.encap)
-	}
-	if c.older != none && (first || s.Flags.Any(tcp.SYN)) {
-		t.supersede(c, s)
-	}
-	if s.Flags.Has(tcp.RST|tcp.ACK) && (s.Seq == 0 || x.Has&reassembly.Started == 0) {
-		// Nothing is there, neither a newer connection with the same addresses and ports.
-		for i := t.slots[t.lookup(s, hash)].index; i != index && i != none; i = t.at(i).older {
-			t.at(i).leaves(s, false)
+}
+
+func (t *Table) partOf(hash uint64) int { return int(hash >> partShift & uint64(len(t.parts)-1)) }
+
+// run takes in the segments of the parts that are worker's.
+func (t *Table) run(batch []tcp.Segment, hashes []uint64, began []uint32, worker, workers int) {
+	var mine [ahead]int32
+	for next := 0; next < len(batch); {
+		n := 0
+		for ; next < len(batch) && n < ahead; next++ {
+			if t.partOf(hashes[next])%workers == worker {
+				mine[n] = int32(next)
+				n++
+			}
+		}
+		t.fetch(hashes, mine[:n])
+		for _, i := range mine[:n] {
+			began[i] = t.parts[t.partOf(hashes[i])].add(&batch[i], hashes[i], int(i))
 		}
 	}
-	if s.Flags.Any(tcp.RST) || hasInvalidFlags(s.Flags) || x.Has&reassembly.BeyondFIN != 0 || c.disputed[dir] != 0 {
-		t.noteOdd(index, dir, s, v)
-	}
-	t.reclass(index)
 }
 
-// reclass moves a connection to the eviction list that it now belongs to.
-func (t *Table) reclass(index uint32) {
-	c := t.at(index)
-	if class := c.classify(); class != c.class {
-		t.unlink(index)
-		c.class = class
-		t.link(index)
+// fetch touches the slots and the connections of the segments at mine, so that the processor waits for all of that memory
+// at once and not for one after another.
+func (t *Table) fetch(hashes []uint64, mine []int32) {
+	var found [ahead]*record
+	for k, i := range mine {
+		hash := hashes[i]
+		p := t.parts[t.partOf(hash)]
+		if sl := p.slots[p.home(hash)]; sl != none {
+			found[k] = p.at(sl & indexMask)
+		} else {
+			found[k] = &nobody
+		}
 	}
-}
-
-// supersede notes in the incarnation before c that the sender of s has left it for c: beyond doubt if it opens c; else by
-// taking part in it. A SYN that nobody has answered, or a RST that answers it, says only so much about its receiver: an end
-// with a connection still open would have answered with an ACK.
-func (t *Table) supersede(c *conn, s *tcp.Segment) {
-	if s.Flags.Any(tcp.RST) && !s.Flags.Any(tcp.ACK) {
-		return
+	var sum uint32
+	for k := range mine {
+		sum += found[k].touch()
 	}
-	old := t.at(c.older)
-	if old.openAttempt() && !s.Flags.Any(tcp.SYN) {
-		return
-	}
-	old.leaves(s, s.Flags.Any(tcp.SYN))
-	t.reclass(c.older)
-	for old.openAttempt() && old.older != none {
-		old = t.at(old.older) // nobody has answered that attempt: the one before is asked once more
-		old.asks(s)
+	if sum == 1<<32-1 {
+		fetched.Store(sum) // never in earnest: without it the compiler would leave out the loop
 	}
 }
 
-// leaves notes that the sender of s has left c, proven if it has opened another.
-func (c *conn) leaves(s *tcp.Segment, proven bool) {
-	c.asks(s)
-	c.left[c.direction(s)].note(s, proven)
+var (
+	nobody  record
+	fetched atomic.Uint32
+)
+
+// touch reads each 64 octets of r.
+func (r *record) touch() uint32 {
+	words := (*[unsafe.Sizeof(record{}) / 4]uint32)(unsafe.Pointer(r))
+	return words[0] + words[16] + words[32] + words[48] + words[64] + words[80]
 }
 
-// asks notes that c's other end should answer s, if c is still open.
-func (c *conn) asks(s *tcp.Segment) {
-	dir := c.direction(s)
-	if l := &c.left[dir]; c.dirs[1-dir].Last.Time >= l.asked {
-		l.asked = s.Time
-	}
-}
-
-func (l *leaving) note(s *tcp.Segment, proven bool) {
-	if l.at.Seen() {
-		l.repeated = true
-		return
-	}
-	l.at, l.proven = reassembly.MarkOf(s), proven
-}
-
-func (t *Table) listening(e endpoint, encap uint32) {
-	if len(t.listeners) < maxListeners {
-		t.listeners[listenKey{e, encap}] = struct{}{}
+// number gives the connections that began in a batch their IDs, in the order of the capture, whichever part they are in.
+func (t *Table) number(hashes []uint64, began []uint32) {
+	for i, index := range began {
+		if index == none {
+			continue
+		}
+		t.lastID++
+		// It may have been forgotten since, and its place taken by one that began later.
+		if r := t.parts[t.partOf(hashes[i])].at(index); r.meta&metaNew != 0 && int(r.id) == i {
+			r.meta &^= metaNew
+			r.setNumber(t.lastID)
+		}
 	}
 }
 
 // isListener reports whether e has answered a SYN with a SYN-ACK in this capture.
-func (t *Table) isListener(e endpoint, encap uint32) bool {
-	_, ok := t.listeners[listenKey{e, encap}]
+func (sh *shared) isListener(e endpoint, encap uint32) bool {
+	_, ok := sh.listeners[listenKey{e, encap}]
 	return ok
 }
 
-func (t *Table) at(index uint32) *conn { return &t.slab[index/slabSize][index%slabSize] }
+func (sh *shared) hashOf(s *tcp.Segment) uint64 {
+	return sh.hash(s.Src, s.Dst, s.SrcPort, s.DstPort, s.Encap)
+}
 
 // hash is the same for both directions of a connection.
-func (t *Table) hash(s *tcp.Segment) uint64 {
-	a := mix(s.Src.Hi^t.cfg.Seed, s.Src.Lo^uint64(s.SrcPort)<<48)
-	b := mix(s.Dst.Hi^t.cfg.Seed, s.Dst.Lo^uint64(s.DstPort)<<48)
-	return mix((a+b)^t.cfg.Seed, (a^b)+uint64(s.Encap)*0x9e3779b97f4a7c15)
+func (sh *shared) hash(src, dst tcp.Addr, srcPort, dstPort uint16, encap uint32) uint64 {
+	a := mix(src.Hi^sh.cfg.Seed, src.Lo^uint64(srcPort)<<48)
+	b := mix(dst.Hi^sh.cfg.Seed, dst.Lo^uint64(dstPort)<<48)
+	return mix((a+b)^sh.cfg.Seed, (a^b)+uint64(encap)*0x9e3779b97f4a7c15)
 }
 
 // mix folds a 128-bit product, as in wyhash.
@@ -226,316 +289,14 @@ func mix(a, b uint64) uint64 {
 	return hi ^ lo
 }
 
-// find returns the connection that s belongs to, a new one if there is none.
-func (t *Table) find(s *tcp.Segment, hash uint64) uint32 {
-	tag := uint32(hash >> 32)
-	i := t.lookup(s, hash)
-	head := t.slots[i].index
-	if head == none {
-		index := t.allocate(s) // may move the slots
-		t.insert(tag, hash, index)
-		return index
-	}
-	if index := t.incarnation(s, head); index != none {
-		return index
-	}
-	index := t.allocate(s)
-	// Eviction, in allocate, may have taken head or moved it.
-	i = t.lookup(s, hash)
-	head = t.slots[i].index
-	if head == none {
-		t.insert(tag, hash, index)
-		return index
-	}
-	t.slots[i].index = index
-	t.at(index).older = head
-	t.trimChain(index)
-	if s.Flags.Any(tcp.SYN) {
-		t.noteReuse(index, s)
-	}
-	return index
-}
-
-// openAttempt reports whether nobody has answered c's SYN: what comes from elsewhere says nothing about it.
-func (c *conn) openAttempt() bool {
-	return c.dirs[0].Has&reassembly.ACK == 0 && c.dirs[1].Has&reassembly.ACK == 0
-}
-
-// lookup returns the slot of s's key, or the empty slot where it would go.
-func (t *Table) lookup(s *tcp.Segment, hash uint64) uint64 {
-	tag := uint32(hash >> 32)
-	mask := uint64(len(t.slots) - 1)
-	for i := hash & mask; ; i = (i + 1) & mask {
-		sl := t.slots[i]
-		if sl.index == none {
-			return i
-		}
-		if sl.tag == tag && t.at(sl.index).has(s) {
-			return i
-		}
-	}
-}
-
-// has reports whether s has the key of c.
-func (c *conn) has(s *tcp.Segment) bool {
-	if c.encap != s.Encap {
-		return false
-	}
-	src, dst := endpoint{s.Src, s.SrcPort}, endpoint{s.Dst, s.DstPort}
-	return c.ends[0] == src && c.ends[1] == dst || c.ends[0] == dst && c.ends[1] == src
-}
-
-// incarnation picks, among the connections with the key of s, the one that s belongs to; none if it opens or shows another.
-func (t *Table) incarnation(s *tcp.Segment, head uint32) uint32 {
-	if s.Flags.Any(tcp.SYN) && !s.Flags.Any(tcp.RST) {
-		for i := head; i != none && !s.Flags.Any(tcp.ACK); i = t.at(i).older {
-			c := t.at(i)
-			dir := c.direction(s)
-			// Repeated although it was refused, it may cross a newer SYN of the peer.
-			if x := &c.dirs[dir]; x.HasSYN() && x.ISS == s.Seq && !c.dirs[1-dir].OnlyResets() {
-				return i
-			}
-		}
-		for i := head; i != none; i = t.at(i).older {
-			c := t.at(i)
-			dir := c.direction(s)
-			belongs, replaces := c.opens(s, dir)
-			if replaces {
-				packets := c.dirs[dir].Packets
-				c.dirs[dir] = reassembly.Direction{Packets: packets}
-			}
-			if belongs {
-				return i
-			}
-		}
-		return none
-	}
-	best, distance := none, uint64(0)
-	for i := head; i != none; {
-		c := t.at(i)
-		if d, ok := c.fit(s, c.direction(s)); ok && (best == none || d < distance) {
-			best, distance = i, d
-		}
-		i = c.older
-	}
-	if best == none && s.Flags.Any(tcp.RST) {
-		return head // a RST opens nothing: it is an odd one of the newest connection
-	}
-	return best
-}
-
-// trimChain cuts off all but the newest incarnations of a key: each costs every segment a comparison.
-func (t *Table) trimChain(index uint32) {
-	for n := 1; index != none; n++ {
-		c := t.at(index)
-		if n == maxIncarnations {
-			c.older = none
-		}
-		index = c.older
-	}
-}
-
-// allocate returns a fresh connection for s, evicting another if the table is full.
-func (t *Table) allocate(s *tcp.Segment) uint32 {
-	if t.Len() >= t.cfg.MaxConnections {
-		t.evict()
-	}
-	var index uint32
-	if n := len(t.free); n > 0 {
-		index, t.free = t.free[n-1], t.free[:n-1]
-	} else {
-		index = t.allocated
-		if int(index/slabSize) == len(t.slab) {
-			t.slab = append(t.slab, new([slabSize]conn))
-		}
-		t.allocated++
-	}
-	t.nextID++
-	c := t.at(index)
-	*c = conn{
-		id: t.nextID, start: reassembly.MarkOf(s), encap: s.Encap, older: none, class: classAttempt,
-		ends: [2]endpoint{{s.Src, s.SrcPort}, {s.Dst, s.DstPort}},
-	}
-	t.link(index)
-	return index
-}
-
-// insert puts a key that is not in the table there, growing it above three quarters full.
-func (t *Table) insert(tag uint32, hash uint64, index uint32) {
-	if t.used*4 >= len(t.slots)*3 {
-		t.grow()
-	}
-	mask := uint64(len(t.slots) - 1)
-	i := hash & mask
-	for t.slots[i].index != none {
-		i = (i + 1) & mask
-	}
-	t.slots[i] = slot{tag, index}
-	t.used++
-}
-
-func (t *Table) grow() {
-	old := t.slots
-	t.slots = emptySlots(2 * len(old))
-	mask := uint64(len(t.slots) - 1)
-	for _, sl := range old {
-		if sl.index == none {
-			continue
-		}
-		i := t.hashOf(sl.index) & mask
-		for t.slots[i].index != none {
-			i = (i + 1) & mask
-		}
-		t.slots[i] = sl
-	}
-}
-
-func (c *conn) key() tcp.Segment {
-	return tcp.Segment{
-		Src: c.ends[0].addr, SrcPort: c.ends[0].port, Dst: c.ends[1].addr, DstPort: c.ends[1].port, Encap: c.encap,
-	}
-}
-
-func (t *Table) hashOf(index uint32) uint64 {
-	key := t.at(index).key()
-	return t.hash(&key)
-}
-
-// evict forgets the connection that matters least: by class, within a class the one longest in it; of the established ones
-// the first that has been silent since the last time round.
-func (t *Table) evict() {
-	for class := range t.lists {
-		l := &t.lists[class]
-		if l.head == none {
-			continue
-		}
-		index := l.head
-		for c := t.at(index); c.active && class >= int(classEstablished); c = t.at(index) {
-			c.active = false
-			t.unlink(index)
-			t.link(index)
-			index = l.head
-		}
-		t.remove(index)
-		t.stats.Evicted++
-		return
-	}
-}
-
-// remove forgets a connection.
-func (t *Table) remove(index uint32) {
-	c := t.at(index)
-	key := c.key()
-	i := t.lookup(&key, t.hash(&key))
-	switch head := t.slots[i].index; {
-	case head == index && c.older != none:
-		t.slots[i].index = c.older
-	case head == index:
-		t.clearSlot(i)
-	case head != none:
-		for j := head; j != none; j = t.at(j).older {
-			if t.at(j).older == index {
-				t.at(j).older = c.older
-				break
-			}
-		}
-	}
-	t.unlink(index)
-	if c.odd {
-		delete(t.odd, index)
-	}
-	*c = conn{}
-	t.free = append(t.free, index)
-}
-
-// clearSlot empties slot i and moves up what had been pushed behind it.
-func (t *Table) clearSlot(i uint64) {
-	mask := uint64(len(t.slots) - 1)
-	t.used--
-	for j := i; ; {
-		j = (j + 1) & mask
-		if t.slots[j].index == none {
-			break
-		}
-		home := t.hashOf(t.slots[j].index) & mask
-		if (j-home)&mask >= (j-i)&mask {
-			t.slots[i] = t.slots[j]
-			i = j
-		}
-	}
-	t.slots[i] = slot{index: none}
-}
-
-// list is a queue of connections of one class, linked through them.
-type list struct{ head, tail uint32 }
-
-func (t *Table) link(index uint32) {
-	c := t.at(index)
-	l := &t.lists[c.class]
-	c.prev, c.next = l.tail, none
-	if l.tail == none {
-		l.head = index
-	} else {
-		t.at(l.tail).next = index
-	}
-	l.tail = index
-}
-
-func (t *Table) unlink(index uint32) {
-	c := t.at(index)
-	l := &t.lists[c.class]
-	if c.prev == none {
-		l.head = c.next
-	} else {
-		t.at(c.prev).next = c.next
-	}
-	if c.next == none {
-		l.tail = c.prev
-	} else {
-		t.at(c.next).prev = c.prev
-	}
-}
-
-// sighting is one segment that passed a moment ago.
-type sighting struct {
-	print uint64
-	time  int64
-}
-
-const (
-	recentSize = 1 << 13 // at 1 Mpps, 8 ms
-	// duplicateWindow: mirror ports and the interface list of -i any repeat a packet within microseconds. What a host sends
-	// twice differs in its IP id or timestamp; RSTs and IPv6 without timestamps do not, and may be as close as 3.2 ms, the
-	// least that gVisor showed.
-	duplicateWindow = int64(3 * time.Millisecond)
-)
-
-// seenAgain reports whether the capture has just shown the very same packet.
-func (t *Table) seenAgain(s *tcp.Segment, hash uint64) bool {
-	print := mix(hash^uint64(s.Seq)<<32^uint64(s.Ack), uint64(s.Len)<<32^uint64(s.Window)<<16^uint64(s.IPID))
-	print = mix(print^uint64(s.SrcPort)<<48^uint64(s.Flags), uint64(s.Options.TSVal)<<32^uint64(s.Options.TSEcr))
-	for _, r := range s.Options.SACK[:min(int(s.Options.SACKs), len(s.Options.SACK))] {
-		print = mix(print, uint64(r.Left)<<32|uint64(r.Right))
-	}
-	r := &t.recent[print%recentSize]
-	age := s.Time - r.time
-	if age < 0 {
-		age = -age
-	}
-	if r.print == print && age <= duplicateWindow {
-		return true
-	}
-	*r = sighting{print, s.Time}
-	return false
-}
-
 // Connections yields every connection as it stands at now (ns since 1970), in the order of ID: judged by the segments taken
 // in so far and the silence since. The Connection is reused: it is valid until the next one.
 func (t *Table) Connections(now int64) iter.Seq[*Connection] {
 	return func(yield func(*Connection) bool) {
 		var view Connection
-		for _, index := range t.byID() {
-			t.view(index, now, &view)
+		var buf conn
+		for _, at := range t.byID() {
+			t.parts[at.part()].view(at.index(), now, &view, &buf)
 			if !yield(&view) {
 				return
 			}
@@ -545,29 +306,57 @@ func (t *Table) Connections(now int64) iter.Seq[*Connection] {
 
 // Get fills in c with the connection that ref names, as it stands at now, and reports whether the table still holds it.
 func (t *Table) Get(ref Ref, now int64, c *Connection) bool {
-	if ref.index >= t.allocated || t.at(ref.index).id != ref.id {
+	p := t.parts[ref.place.part()]
+	if index := ref.place.index(); index >= p.records.used || p.at(index).number() != ref.id {
 		return false
 	}
-	t.view(ref.index, now, c)
+	var buf conn
+	p.view(ref.place.index(), now, c, &buf)
 	return true
 }
 
-func (t *Table) byID() []uint32 {
-	order := make([]uint32, 0, t.Len())
-	for i := range t.allocated {
-		if t.at(i).id != 0 {
-			order = append(order, i)
+// place is where a connection is: its part, and its index there.
+type place uint32
+
+func (p *part) placeOf(index uint32) place { return place(p.n<<indexBits | index) }
+
+func (at place) part() int { return int(at >> indexBits) }
+
+func (at place) index() uint32 { return uint32(at & indexMask) }
+
+// byID returns the places of all connections in the order of their IDs.
+func (t *Table) byID() []place {
+	type numbered struct {
+		id uint64
+		at place
+	}
+	all := make([]numbered, 0, t.Len())
+	for _, p := range t.parts {
+		for i := range p.records.used {
+			if r := p.at(i); r.used() {
+				all = append(all, numbered{r.number(), p.placeOf(i)})
+			}
 		}
 	}
-	slices.SortFunc(order, func(a, b uint32) int { return cmp.Compare(t.at(a).id, t.at(b).id) })
+	order := make([]place, len(all))
+	if first := t.lastID - uint64(len(all)); t.Stats().Evicted.Total() == 0 {
+		for _, n := range all {
+			order[n.id-first-1] = n.at
+		}
+		return order
+	}
+	slices.SortFunc(all, func(a, b numbered) int { return cmp.Compare(a.id, b.id) })
+	for i, n := range all {
+		order[i] = n.at
+	}
 	return order
 }
 
 // MissedBytes returns how many octets were acknowledged that the capture does not hold.
-func (t *Table) MissedBytes() uint64 {
-	var n uint64
-	for i := range t.allocated {
-		c := t.at(i)
+func (t *Table) MissedBytes() (n uint64) {
+	var buf conn
+	for _, at := range t.byID() {
+		c := t.parts[at.part()].load(at.index(), &buf)
 		n += c.dirs[0].Missed(&c.dirs[1]) + c.dirs[1].Missed(&c.dirs[0])
 	}
 	return n

@@ -54,7 +54,7 @@ func TestAFloodOfSYNsEvictsOnlyItself(t *testing.T) {
 	if diff := cmp.Diff(want, states(table, 1e9+flood*1e6)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if got, want := table.Stats().Evicted, uint64(flood-(1000-established-halfClosed)); got != want {
+	if got, want := table.Stats().Evicted.Total(), uint64(flood-(1000-established-halfClosed)); got != want {
 		t.Errorf("%d evicted, want %d", got, want)
 	}
 }
@@ -90,7 +90,7 @@ func TestTheTableFindsEveryConnectionAgain(t *testing.T) {
 			t.Fatalf("%d connections, more than allowed", length)
 		}
 	}
-	if got := int(table.Stats().Evicted) + length; got != opened {
+	if got := int(table.Stats().Evicted.Total()) + length; got != opened {
 		t.Errorf("%d evicted and held, want the %d that were opened", got, opened)
 	}
 	last, count := uint64(0), 0

@@ -163,7 +163,7 @@ func (e *Endpoint) Why() string {
 // Ref finds a connection of a Table again, as long as the table has not forgotten it.
 type Ref struct {
 	id    uint64
-	index uint32
+	place place
 }
 
 // ID returns the connection's ID.

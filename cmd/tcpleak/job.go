@@ -130,7 +130,7 @@ const (
 
 // analyze judges what the table holds at now.
 func (j *job) analyze(now int64, stats capture.Stats) *diagnosis.Analysis {
-	c := diagnosis.Capture{Dropped: stats.DroppedKernel + stats.DroppedInterface, Evicted: j.table.Stats().Evicted}
+	c := diagnosis.Capture{Dropped: stats.DroppedKernel + stats.DroppedInterface, Evicted: j.table.Stats().Evicted.Total()}
 	for _, s := range stats.Sources {
 		c.Truncated = c.Truncated || s.Truncated
 	}
@@ -249,7 +249,7 @@ func (j *job) captureRecord(stats capture.Stats, missed uint64) report.Capture {
 		Filter: stats.Filter, First: stats.First, Last: stats.Last,
 		Packets: stats.Packets, Segments: table.Segments, Duplicates: table.Duplicates,
 		DroppedKernel: stats.DroppedKernel, DroppedInterface: stats.DroppedInterface,
-		MissedBytes: missed, Evicted: table.Evicted, Live: j.live, Later: j.later,
+		MissedBytes: missed, Evicted: table.Evicted.Total(), Live: j.live, Later: j.later,
 	}
 	for _, s := range stats.Sources {
 		c.Sources = append(c.Sources, report.Source{

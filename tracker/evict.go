@@ -1,0 +1,245 @@
+package tracker
+
+import (
+	"unsafe"
+
+	"tcpleak/reassembly"
+	"tcpleak/tcp"
+)
+
+// class orders connections by how much would be lost if one were forgotten.
+type class uint8
+
+// The classes, in the order in which they are evicted.
+const (
+	classReset class = iota
+	classFinished
+	classAttempt
+	classEstablished
+	classHalfClosed
+	numClasses
+	classNone = numClasses // of a connection that has just been entered
+)
+
+// classify is cheap: it is asked after each segment.
+func (c *conn) classify() class {
+	a, b := &c.dirs[0], &c.dirs[1]
+	fins := a.Has | b.Has
+	switch {
+	case a.ResetLast.Seen() || b.ResetLast.Seen() || c.left[0].at.Seen() || c.left[1].at.Seen():
+		return classReset
+	case fins&reassembly.FIN != 0:
+		if a.Has&b.Has&reassembly.FIN != 0 && a.Acks(b.Fin+1) && b.Acks(a.Fin+1) {
+			return classFinished
+		}
+		return classHalfClosed
+	case c.openingSeen() && !c.completed():
+		return classAttempt
+	}
+	return classEstablished
+}
+
+// completed reports whether the end that opened has gone on after the answer: what a forged source never does.
+func (c *conn) completed() bool {
+	client, known := c.client()
+	return !known || c.dirs[client].Has&reassembly.Plain != 0
+}
+
+// classify returns the class of the connection at index, without spelling it out where that is not needed.
+func (p *part) classify(index uint32) class {
+	r := p.at(index)
+	if r.spelt != none {
+		return p.speltAt(r.spelt).classify()
+	}
+	a, b := &r.dirs[0], &r.dirs[1]
+	has := a.Has() | b.Has()
+	switch {
+	case has&reassembly.FIN != 0:
+		if a.Has()&b.Has()&reassembly.FIN != 0 && a.Acks(b.Next) && b.Acks(a.Next) {
+			return classFinished
+		}
+		return classHalfClosed
+	case has&(reassembly.BareSYN|reassembly.SYNACK) == 0:
+		return classEstablished
+	case a.Has()&b.Has()&reassembly.BareSYN != 0:
+		var c conn
+		return p.load(index, &c).classify()
+	}
+	client := a
+	if a.Has()&reassembly.BareSYN == 0 && b.Has()&reassembly.SYNACK == 0 {
+		client = b
+	}
+	if client.Has()&reassembly.Plain == 0 {
+		return classAttempt
+	}
+	return classEstablished
+}
+
+// limits bound a part.
+type limits struct {
+	connections int
+	bytes       int // 0 is no limit; see part.bytes
+	odd         int // connections whose oddities are told: a scan with odd flags makes one of each packet
+}
+
+// What an element of a slab costs, with its share of what grows with it: three eighths of the slots are in use at worst, and
+// each record has a ticket, perhaps a stale one, too.
+const (
+	recordBytes = int(unsafe.Sizeof(record{})) + 4*8/3 + 2*int(unsafe.Sizeof(ticket{}))
+	speltBytes  = int(unsafe.Sizeof(conn{}))
+	sixBytes    = int(unsafe.Sizeof([2]tcp.Addr{}))
+)
+
+// bytes returns what the part takes of the memory.
+func (p *part) bytes() int {
+	return slabSize * (len(p.records.chunks)*recordBytes + len(p.spelt.chunks)*speltBytes + len(p.six.chunks)*sixBytes)
+}
+
+func (p *part) hasRoomFor(bytes int) bool {
+	return p.limits.bytes == 0 || p.bytes()+slabSize*bytes <= p.limits.bytes
+}
+
+// makeRoom forgets connections until there is room for one more.
+func (p *part) makeRoom() {
+	for p.records.held() >= p.limits.connections || !p.records.room() && p.records.used > 0 && !p.hasRoomFor(recordBytes+sixBytes) {
+		p.evict()
+	}
+}
+
+// spell keeps the connection c spelt out from now on.
+func (p *part) spell(c *conn) {
+	r := p.at(c.index)
+	if r.spelt == none {
+		for !p.spelt.room() && !p.hasRoomFor(speltBytes) && p.evictSpelt(c) {
+		}
+		r.spelt = p.spelt.take()
+	}
+	*p.speltAt(r.spelt) = *c
+}
+
+// evictSpelt forgets one of the connections that are spelt out: of a few, that which matters least. It takes none with the
+// addresses and ports of c, which are being looked at, and reports false if there is no other.
+func (p *part) evictSpelt(c *conn) bool {
+	const few = 32
+	worst, worstClass := none, classNone
+	for tried := uint32(0); tried < p.spelt.used && (worst == none || tried < few); tried++ {
+		p.hand = (p.hand + 1) % p.spelt.used
+		if old := p.speltAt(p.hand); old.index != none && old.ends != c.ends && (old.ends != [2]endpoint{c.ends[1], c.ends[0]}) {
+			if class := old.classify(); class < worstClass {
+				worst, worstClass = old.index, class
+			}
+		}
+	}
+	if worst == none {
+		return false
+	}
+	p.forget(worst, worstClass)
+	return true
+}
+
+// ticket is a place in the queue of a class. It is void if the connection is no longer there, or of another class.
+type ticket struct {
+	index uint32
+	print uint32 // of the connection, as an index is used again
+}
+
+func (r *record) print() uint32 { return r.packet ^ r.time[0]*0x9e3779b1 }
+
+type queue struct {
+	tickets []ticket
+	head    int
+}
+
+func (q *queue) pop() (t ticket, ok bool) {
+	if q.head == len(q.tickets) {
+		return t, false
+	}
+	t = q.tickets[q.head]
+	if q.head++; q.head*2 > len(q.tickets) {
+		q.tickets = q.tickets[:copy(q.tickets, q.tickets[q.head:])]
+		q.head = 0
+	}
+	return t, true
+}
+
+// press begins to keep the queues: before the first eviction they would cost each connection several visits to its
+// neighbours' memory and be of no use. Nothing has been forgotten yet, so the order of the records is that of their age.
+func (p *part) press() {
+	p.pressed = true
+	for i := range p.records.used {
+		p.reclass(i)
+	}
+}
+
+// reclass queues a connection in the class that it now belongs to.
+func (p *part) reclass(index uint32) {
+	if !p.pressed {
+		return
+	}
+	r := p.at(index)
+	class := p.classify(index)
+	if class == r.class() {
+		return
+	}
+	r.setClass(class)
+	if p.tickets++; p.tickets > 2*len(p.records.chunks)*slabSize {
+		p.sortOut()
+	}
+	p.queues[class].tickets = append(p.queues[class].tickets, ticket{index, r.print()})
+}
+
+// sortOut drops void tickets.
+func (p *part) sortOut() {
+	p.tickets = 0
+	for class := range numClasses {
+		q := &p.queues[class]
+		kept := q.tickets[:0]
+		for _, t := range q.tickets[q.head:] {
+			if p.valid(t, class) {
+				kept = append(kept, t)
+			}
+		}
+		q.tickets, q.head = kept, 0
+		p.tickets += len(kept)
+	}
+}
+
+func (p *part) valid(t ticket, c class) bool {
+	r := p.at(t.index)
+	return r.used() && r.class() == c && r.print() == t.print
+}
+
+// evict forgets the connection that matters least: by class, within a class the one longest in it; of the established ones
+// the first that has been silent since the last time round.
+func (p *part) evict() {
+	if !p.pressed {
+		p.press()
+	}
+	for c := range numClasses {
+		q := &p.queues[c]
+		for {
+			t, ok := q.pop()
+			if !ok {
+				break
+			}
+			p.tickets--
+			if !p.valid(t, c) {
+				continue
+			}
+			if r := p.at(t.index); c >= classEstablished && r.meta&metaActive != 0 {
+				r.meta &^= metaActive
+				q.tickets = append(q.tickets, t)
+				p.tickets++
+				continue
+			}
+			p.forget(t.index, c)
+			return
+		}
+	}
+	panic("tracker: no connection has a ticket")
+}
+
+func (p *part) forget(index uint32, c class) {
+	p.remove(index)
+	p.stats.Evicted[c]++
+}

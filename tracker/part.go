@@ -1,0 +1,497 @@
+package tracker
+
+import (
+	"tcpleak/compat"
+	"tcpleak/reassembly"
+	"tcpleak/tcp"
+)
+
+// part is a share of a Table, by the hash of addresses and ports: both directions and all incarnations of a connection are
+// in the same. Only one goroutine at a time may change it.
+type part struct {
+	*shared
+	n        uint32   // which of the parts
+	slots    []uint32 // tag << indexBits | index of the newest incarnation, or none; open addressing
+	used     int      // slots
+	records  slab[record]
+	spelt    slab[conn]
+	six      slab[[2]tcp.Addr] // of IPv6 connections, by direction
+	recent   []sighting
+	odd      map[uint32]*[2]Oddities // by index; few connections have any
+	position uint32                  // in the batch, of the segment at hand
+	heard    []listenKey             // endpoints that answered a SYN, since the last batch
+	told     [64]listenKey           // some of those that heard has had, so that it has few twice
+	limits   limits
+	pressed  bool // it has been full: the queues are kept
+	queues   [numClasses]queue
+	tickets  int    // in queues
+	hand     uint32 // of evictSpelt
+	stats    partStats
+	work     conn // what load unpacks into, for the segment at hand
+}
+
+const (
+	none = ^uint32(0)
+
+	// A slot spends the bits that the index leaves on telling connections apart without fetching them. Four octets keep the
+	// slots of a million connections, half used, in 8 MiB.
+	indexBits = 22
+	indexMask = 1<<indexBits - 1
+	maxParted = indexMask // connections in a part
+)
+
+func newPart(n uint32, sh *shared, recent int, l limits) *part {
+	p := &part{shared: sh, n: n, recent: make([]sighting, recent), limits: l}
+	p.slots = emptySlots(1 << 6)
+	return p
+}
+
+func emptySlots(n int) []uint32 {
+	slots := make([]uint32, n)
+	for i := range slots {
+		slots[i] = none
+	}
+	return slots
+}
+
+func (p *part) at(index uint32) *record { return p.records.at(index) }
+
+func (p *part) speltAt(i uint32) *conn { return p.spelt.at(i) }
+
+// add takes in a segment. It returns the index of the connection that it began, or none.
+func (p *part) add(s *tcp.Segment, hash uint64, position int) (began uint32) {
+	p.position = uint32(position)
+	if p.seenAgain(s, hash) {
+		p.stats.Duplicates++
+		return none
+	}
+	p.stats.Segments++
+	slot, dir := p.lookup(s, hash)
+	head := none
+	if sl := p.slots[slot]; sl == none {
+		if s.Flags&(tcp.SYN|tcp.ACK|tcp.RST|tcp.FIN) == tcp.SYN && !hasInvalidFlags(s.Flags) {
+			if index := p.open(s, hash); index != none {
+				return index
+			}
+		}
+	} else {
+		head = sl & indexMask
+		if r := p.at(head); r.spelt == none && p.ordinary(r, head, s, dir) {
+			return none
+		}
+	}
+	index, isNew := p.find(s, hash, head)
+	p.take(index, s, hash)
+	if isNew {
+		return index
+	}
+	return none
+}
+
+// open begins a connection with the SYN s, if that says nothing that a record cannot.
+func (p *part) open(s *tcp.Segment, hash uint64) uint32 {
+	var x reassembly.Brief
+	if !x.Open(s) {
+		return none
+	}
+	index := p.allocate(s)
+	r := p.at(index)
+	r.dirs[0] = x
+	var zeek compat.Zeek
+	var completeness compat.Completeness
+	zeek.Segment(s, 0, compat.Seen{})
+	completeness.Segment(s)
+	r.setCompleteness(completeness)
+	p.insert(hash, index)
+	p.keepZeek(r, &zeek, index)
+	p.reclass(index)
+	return index
+}
+
+// ordinary takes in s, from direction dir of r at index, if it is what comes next there and nothing has to be spelt out;
+// otherwise it reports false, and nothing has changed. What continues the newest incarnation exactly belongs to it.
+func (p *part) ordinary(r *record, index uint32, s *tcp.Segment, dir int) bool {
+	x, y := &r.dirs[dir], &r.dirs[1-dir]
+	switch {
+	case s.Flags&(tcp.SYN|tcp.RST) == 0:
+		if !x.Continue(s, y, r.origin()) {
+			return false
+		}
+	case r.older == none && s.Flags&(tcp.SYN|tcp.ACK|tcp.RST|tcp.FIN) == tcp.SYN|tcp.ACK:
+		if !x.Answer(s, y, r.origin()) {
+			return false
+		}
+		p.listening(endpoint{s.Src, s.SrcPort}, s.Encap)
+	default:
+		return false
+	}
+	completeness := r.completeness()
+	completeness.Segment(s)
+	r.setCompleteness(completeness)
+	r.meta |= metaActive
+	if !r.zeek.UnchangedBy(s, uint8(dir)) {
+		n := r.numbers()
+		if s.Flags.Any(tcp.SYN) {
+			n.HasSYN[dir] = false
+		}
+		if s.Flags.Any(tcp.FIN) {
+			n.HasFIN[dir] = false
+		}
+		var zeek compat.Zeek
+		r.zeek.Unpack(&zeek, &n)
+		zeek.Segment(s, uint8(dir), compat.Seen{})
+		p.keepZeek(r, &zeek, index)
+	}
+	p.reclass(index)
+	return true
+}
+
+// keepZeek puts zeek into r, of which the rest is as it shall be.
+func (p *part) keepZeek(r *record, zeek *compat.Zeek, index uint32) {
+	n := r.numbers()
+	b, ok := zeek.Pack(&n)
+	if ok {
+		r.zeek = b
+		return
+	}
+	c := p.load(index, &p.work)
+	c.zeek = *zeek
+	p.spell(c)
+}
+
+// take takes in s, which belongs to the connection at index.
+func (p *part) take(index uint32, s *tcp.Segment, hash uint64) {
+	c := p.load(index, &p.work)
+	p.at(index).meta |= metaActive
+	dir := c.direction(s)
+	x, y := &c.dirs[dir], &c.dirs[1-dir]
+	first := x.Packets == 0
+	isAnswer := s.Flags.Has(tcp.SYN|tcp.ACK) && x.Has&reassembly.SYNACK == 0
+	if x.Foreign(s, y) {
+		x.Packets++
+		p.save(c)
+		return
+	}
+	v := x.Add(s, y)
+	c.zeek.Segment(s, uint8(dir), compat.Seen{Behind: v.Behind, Gap: v.AcksMissed})
+	c.comp.Segment(s)
+	if s.Flags.Any(tcp.RST) || hasInvalidFlags(s.Flags) || x.Has&reassembly.BeyondFIN != 0 || c.disputed[dir] != 0 {
+		p.noteOdd(c, dir, s, v)
+	}
+	nothing := s.Flags.Has(tcp.RST|tcp.ACK) && (s.Seq == 0 || x.Has&reassembly.Started == 0)
+	end, older, encap := c.ends[dir], c.older, c.encap
+	p.save(c)
+	p.reclass(index)
+	// Only now, as what follows may load others.
+	if isAnswer {
+		p.listening(end, encap)
+	}
+	if older != none && (first || s.Flags.Any(tcp.SYN)) {
+		p.supersede(older, s)
+	}
+	if nothing {
+		// Nothing is there, neither a newer connection with the same addresses and ports.
+		for i := p.newest(s, hash); i != index && i != none; i = p.at(i).older {
+			newer := p.load(i, &p.work)
+			newer.leaves(s, false)
+			p.save(newer)
+		}
+	}
+}
+
+// supersede notes in the incarnation at index, that before the one of s, that the sender of s has left it: beyond doubt if s
+// opens the new one; else by taking part in it. A SYN that nobody has answered, or a RST that answers it, says only so much
+// about its receiver: an end with a connection still open would have answered with an ACK.
+func (p *part) supersede(index uint32, s *tcp.Segment) {
+	if s.Flags.Any(tcp.RST) && !s.Flags.Any(tcp.ACK) {
+		return
+	}
+	old := p.load(index, &p.work)
+	if old.openAttempt() && !s.Flags.Any(tcp.SYN) {
+		return
+	}
+	old.leaves(s, s.Flags.Any(tcp.SYN))
+	attempt := old.openAttempt()
+	index, older := old.index, old.older
+	p.save(old)
+	p.reclass(index)
+	for attempt && older != none {
+		old = p.load(older, &p.work) // nobody has answered that attempt: the one before is asked once more
+		old.asks(s)
+		attempt, older = old.openAttempt(), old.older
+		p.save(old)
+	}
+}
+
+func (p *part) listening(e endpoint, encap uint32) {
+	k := listenKey{e, encap}
+	cached := &p.told[(e.addr.Lo^uint64(e.port))%uint64(len(p.told))]
+	if *cached != k {
+		*cached = k
+		p.heard = append(p.heard, k)
+	}
+}
+
+// find returns the connection that s belongs to, a new one if there is none; head is the newest with its addresses and ports.
+func (p *part) find(s *tcp.Segment, hash uint64, head uint32) (index uint32, isNew bool) {
+	if head == none {
+		index = p.allocate(s)
+		p.insert(hash, index)
+		return index, true
+	}
+	if index := p.incarnation(s, head); index != none {
+		return index, false
+	}
+	index = p.allocate(s)
+	// Eviction, in allocate, may have taken head.
+	slot, _ := p.lookup(s, hash)
+	if p.slots[slot] == none {
+		p.insert(hash, index)
+		return index, true
+	}
+	head = p.slots[slot] & indexMask
+	p.slots[slot] = p.slots[slot]&^indexMask | index
+	p.at(head).meta |= metaBehind
+	p.setOlder(index, head)
+	p.trimChain(index)
+	if s.Flags.Any(tcp.SYN) {
+		p.noteReuse(index, s)
+	}
+	return index, true
+}
+
+// setOlder links the incarnation at older behind that at index.
+func (p *part) setOlder(index, older uint32) {
+	r := p.at(index)
+	r.older = older
+	if r.spelt != none {
+		p.speltAt(r.spelt).older = older
+	}
+}
+
+// home is where the search for a key begins, and tag what its slot holds in the upper bits.
+func (p *part) home(hash uint64) uint64 { return hash & uint64(len(p.slots)-1) }
+
+func tagOf(hash uint64) uint32 { return uint32(hash>>24) &^ indexMask }
+
+// lookup returns the slot of s's key, and its direction in the newest incarnation; or the empty slot where it would go.
+func (p *part) lookup(s *tcp.Segment, hash uint64) (slot uint64, dir int) {
+	tag, mask := tagOf(hash), uint64(len(p.slots)-1)
+	for i := p.home(hash); ; i = (i + 1) & mask {
+		sl := p.slots[i]
+		if sl == none {
+			return i, 0
+		}
+		if sl&^indexMask == tag {
+			if dir, ok := p.match(p.at(sl&indexMask), s); ok {
+				return i, dir
+			}
+		}
+	}
+}
+
+// newest returns the newest incarnation with the key of s, or none.
+func (p *part) newest(s *tcp.Segment, hash uint64) uint32 {
+	slot, _ := p.lookup(s, hash)
+	if sl := p.slots[slot]; sl != none {
+		return sl & indexMask
+	}
+	return none
+}
+
+// incarnation picks, among the connections with the key of s, the one that s belongs to; none if it opens or shows another.
+func (p *part) incarnation(s *tcp.Segment, head uint32) uint32 {
+	if s.Flags.Any(tcp.SYN) && !s.Flags.Any(tcp.RST) {
+		for i := head; i != none && !s.Flags.Any(tcp.ACK); i = p.at(i).older {
+			c := p.load(i, &p.work)
+			dir := c.direction(s)
+			// Repeated although it was refused, it may cross a newer SYN of the peer.
+			if x := &c.dirs[dir]; x.HasSYN() && x.ISS == s.Seq && !c.dirs[1-dir].OnlyResets() {
+				return i
+			}
+		}
+		for i := head; i != none; i = p.at(i).older {
+			c := p.load(i, &p.work)
+			dir := c.direction(s)
+			belongs, replaces := c.opens(s, dir)
+			if replaces {
+				packets := c.dirs[dir].Packets
+				c.dirs[dir] = reassembly.Direction{Packets: packets}
+				p.save(c)
+			}
+			if belongs {
+				return i
+			}
+		}
+		return none
+	}
+	best, distance := none, uint64(0)
+	for i := head; i != none; {
+		c := p.load(i, &p.work)
+		if d, ok := c.fit(s, c.direction(s)); ok && (best == none || d < distance) {
+			best, distance = i, d
+		}
+		i = c.older
+	}
+	if best == none && s.Flags.Any(tcp.RST) {
+		return head // a RST opens nothing: it is an odd one of the newest connection
+	}
+	return best
+}
+
+// maxIncarnations is how many of one key are still looked at; older ones stay in the report.
+const maxIncarnations = 8
+
+// trimChain cuts off all but the newest incarnations of a key: each costs every segment a comparison.
+func (p *part) trimChain(index uint32) {
+	for n := 1; index != none; n++ {
+		older := p.at(index).older
+		if n == maxIncarnations {
+			p.setOlder(index, none)
+		}
+		index = older
+	}
+}
+
+// allocate returns a fresh connection for s, evicting another if there is no room.
+func (p *part) allocate(s *tcp.Segment) uint32 {
+	p.makeRoom()
+	index := p.records.take()
+	r := p.at(index)
+	*r = record{
+		id: p.position, time: [2]uint32{uint32(s.Time), uint32(s.Time >> 32)}, packet: uint32(s.Packet), packetHi: uint16(s.Packet >> 32),
+		port: [2]uint16{s.SrcPort, s.DstPort}, older: none, spelt: none,
+		meta: meta(s.Encap)&metaEncap | metaActive | metaNew | meta(classNone)<<classShift,
+	}
+	if s.Src.Is4() && s.Dst.Is4() {
+		r.addr = [2]uint32{uint32(s.Src.Lo), uint32(s.Dst.Lo)}
+	} else {
+		r.meta |= metaSix
+		r.addr[0] = p.six.take()
+		*p.six.at(r.addr[0]) = [2]tcp.Addr{s.Src, s.Dst}
+	}
+	return index
+}
+
+// insert puts a key that is not in the table there, growing it above three quarters full.
+func (p *part) insert(hash uint64, index uint32) {
+	if p.used*4 >= len(p.slots)*3 {
+		p.grow(2 * len(p.slots)) // with index, which is among the records
+		return
+	}
+	p.place(hash, index)
+}
+
+func (p *part) place(hash uint64, index uint32) {
+	mask := uint64(len(p.slots) - 1)
+	i := p.home(hash)
+	for p.slots[i] != none {
+		i = (i + 1) & mask
+	}
+	p.slots[i] = tagOf(hash) | index
+	p.used++
+}
+
+// grow goes over the records, not the slots: they lie in memory in this order.
+func (p *part) grow(n int) {
+	p.slots, p.used = emptySlots(n), 0
+	for i := range p.records.used {
+		if r := p.at(i); r.used() && r.meta&metaBehind == 0 {
+			p.place(p.hashOfRecord(r), i)
+		}
+	}
+}
+
+func (p *part) hashOfRecord(r *record) uint64 {
+	ends := p.ends(r)
+	return p.hash(ends[0].addr, ends[1].addr, r.port[0], r.port[1], uint32(r.meta&metaEncap))
+}
+
+// remove forgets the connection at index.
+func (p *part) remove(index uint32) {
+	r := p.at(index)
+	ends := p.ends(r)
+	s := tcp.Segment{
+		Src: ends[0].addr, SrcPort: ends[0].port, Dst: ends[1].addr, DstPort: ends[1].port, Encap: uint32(r.meta & metaEncap),
+	}
+	slot, _ := p.lookup(&s, p.hashOfRecord(r))
+	if sl := p.slots[slot]; sl != none {
+		switch head := sl & indexMask; {
+		case head == index && r.older != none:
+			p.slots[slot] = sl&^indexMask | r.older
+			p.at(r.older).meta &^= metaBehind
+		case head == index:
+			p.clearSlot(slot)
+		default:
+			for j := head; j != none; j = p.at(j).older {
+				if p.at(j).older == index {
+					p.setOlder(j, r.older)
+					break
+				}
+			}
+		}
+	}
+	if len(p.odd) > 0 {
+		delete(p.odd, index)
+	}
+	if r.spelt != none {
+		p.speltAt(r.spelt).index = none
+		p.spelt.give(r.spelt)
+	}
+	if r.meta&metaSix != 0 {
+		p.six.give(r.addr[0])
+	}
+	*r = record{}
+	p.records.give(index)
+}
+
+// clearSlot empties slot i and moves up what had been pushed behind it.
+func (p *part) clearSlot(i uint64) {
+	mask := uint64(len(p.slots) - 1)
+	p.used--
+	for j := i; ; {
+		j = (j + 1) & mask
+		if p.slots[j] == none {
+			break
+		}
+		home := p.home(p.hashOfRecord(p.at(p.slots[j] & indexMask)))
+		if (j-home)&mask >= (j-i)&mask {
+			p.slots[i] = p.slots[j]
+			i = j
+		}
+	}
+	p.slots[i] = none
+}
+
+// sighting is one segment that passed a moment ago.
+type sighting struct {
+	print uint64
+	time  int64
+}
+
+const (
+	recentSize = 1 << 13 // of all parts together: at 1 Mpps, 8 ms
+	// duplicateWindow: mirror ports and the interface list of -i any repeat a packet within microseconds. What a host sends
+	// twice differs in its IP id or timestamp; RSTs and IPv6 without timestamps do not, and may be as close as 3.2 ms, the
+	// least that gVisor showed.
+	duplicateWindow = int64(3e6)
+)
+
+// seenAgain reports whether the capture has just shown the very same packet.
+func (p *part) seenAgain(s *tcp.Segment, hash uint64) bool {
+	print := mix(hash^uint64(s.Seq)<<32^uint64(s.Ack), uint64(s.Len)<<32^uint64(s.Window)<<16^uint64(s.IPID))
+	print = mix(print^uint64(s.SrcPort)<<48^uint64(s.Flags), uint64(s.Options.TSVal)<<32^uint64(s.Options.TSEcr))
+	for _, r := range s.Options.SACK[:min(int(s.Options.SACKs), len(s.Options.SACK))] {
+		print = mix(print, uint64(r.Left)<<32|uint64(r.Right))
+	}
+	r := &p.recent[print&uint64(len(p.recent)-1)]
+	age := s.Time - r.time
+	if age < 0 {
+		age = -age
+	}
+	if r.print == print && age <= duplicateWindow {
+		return true
+	}
+	*r = sighting{print, s.Time}
+	return false
+}

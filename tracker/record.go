@@ -1,0 +1,223 @@
+package tracker
+
+import (
+	"tcpleak/compat"
+	"tcpleak/reassembly"
+	"tcpleak/tcp"
+)
+
+// record is a connection as the table keeps it. Where all that happened to it is ordinary, it is all here; else the rest is
+// in a conn. It holds no pointer, so that the garbage collector passes over millions of them.
+type record struct {
+	time     [2]uint32 // of the first segment, ns since 1970, the low half first: a record needs no padding to 8 octets
+	packet   uint32    // of the first segment, with packetHi
+	id       uint32    // with idHi; the position in the batch until the batch is taken in
+	packetHi uint16
+	idHi     uint16
+	port     [2]uint16 // by direction; direction 0 is that of the first segment
+	addr     [2]uint32 // IPv4; of IPv6, the first is an index of part.six
+	meta     meta
+	older    uint32 // index of the incarnation before this one, or none
+	spelt    uint32 // index of a conn in part.spelt, or none; dirs and zeek are then without meaning
+	zeek     compat.BriefZeek
+	dirs     [2]reassembly.Brief
+}
+
+// meta holds a few small things: the encapsulation in the lowest bits, Wireshark's completeness in the highest.
+type meta uint32
+
+const (
+	metaEncap  meta = 1<<19 - 1 // 0 to tcp.MaxEncapsulations
+	metaSix    meta = 1 << 19   // IPv6
+	metaActive meta = 1 << 20   // seen since eviction last passed it by
+	metaBehind meta = 1 << 21   // there is a newer incarnation: no slot points to this one
+	metaNew    meta = 1 << 22   // it has no ID yet
+	metaClass  meta = 7 << classShift
+	metaComp   meta = 63 << compShift
+
+	classShift = 23
+	compShift  = 26
+)
+
+func (r *record) used() bool { return r.id|uint32(r.idHi) != 0 || r.meta&metaNew != 0 }
+
+func (r *record) number() uint64 { return uint64(r.idHi)<<32 | uint64(r.id) }
+
+func (r *record) setNumber(id uint64) { r.id, r.idHi = uint32(id), uint16(id>>32) }
+
+func (r *record) origin() reassembly.Origin {
+	return reassembly.Origin{Time: int64(r.time[1])<<32 | int64(r.time[0]), Packet: uint64(r.packetHi)<<32 | uint64(r.packet)}
+}
+
+func (r *record) class() class { return class(r.meta & metaClass >> classShift) }
+
+func (r *record) setClass(c class) { r.meta = r.meta&^metaClass | meta(c)<<classShift }
+
+func (r *record) completeness() compat.Completeness { return compat.Resume(uint8(r.meta >> compShift)) }
+
+func (r *record) setCompleteness(c compat.Completeness) {
+	r.meta = r.meta&^metaComp | meta(c.Value())<<compShift
+}
+
+// numbers returns what zeek leaves out, before s, which has been taken in from direction dir.
+func (r *record) numbers() (n compat.Numbers) {
+	for dir := range r.dirs {
+		d := &r.dirs[dir]
+		n.SYN[dir], n.HasSYN[dir] = d.ISS()
+		n.FIN[dir], n.HasFIN[dir] = d.FIN()
+	}
+	return n
+}
+
+// endpoint is an address and port.
+type endpoint struct {
+	addr tcp.Addr
+	port uint16
+}
+
+// leaving is the evidence that an endpoint has left a connection for a new one with the same addresses and ports.
+type leaving struct {
+	at       reassembly.Mark
+	proven   bool  // it opened the new one; otherwise only its peer's word says so
+	repeated bool  // and did so more than once
+	asked    int64 // when it first sent such a segment since the other end was last heard, ns since 1970
+}
+
+// conn is a record spelt out. It is one connection, of possibly several with the same key in the course of time: an
+// incarnation (RFC 9293 3.4.1).
+type conn struct {
+	start reassembly.Origin
+	ends  [2]endpoint // by direction; direction 0 is that of the first segment
+	dirs  [2]reassembly.Direction
+	left  [2]leaving
+	// disputed is when an end received a SYN or a RST that it does not accept but challenges, ns since 1970; 0 if never.
+	disputed [2]int64
+	zeek     compat.Zeek
+	encap    uint32
+	older    uint32 // as in record
+	index    uint32 // of its record
+	comp     compat.Completeness
+}
+
+// load returns the connection at index spelt out: in buf, unless the table keeps it so. It is valid until the next change of
+// the table; save makes changes last.
+func (p *part) load(index uint32, buf *conn) *conn {
+	r := p.at(index)
+	if r.spelt != none {
+		return p.speltAt(r.spelt)
+	}
+	at := r.origin()
+	buf.start, buf.ends = at, p.ends(r)
+	for dir := range r.dirs {
+		r.dirs[dir].Unpack(&buf.dirs[dir], at)
+	}
+	buf.left, buf.disputed = [2]leaving{}, [2]int64{}
+	n := r.numbers()
+	r.zeek.Unpack(&buf.zeek, &n)
+	buf.encap, buf.older, buf.index, buf.comp = uint32(r.meta&metaEncap), r.older, index, r.completeness()
+	return buf
+}
+
+// save takes over what was changed in c, which load returned: in brief where that says all.
+func (p *part) save(c *conn) {
+	r := p.at(c.index)
+	if r.spelt != none {
+		return
+	}
+	if c.left == ([2]leaving{}) && c.disputed == ([2]int64{}) {
+		a, okA := reassembly.Pack(&c.dirs[0], c.start)
+		b, okB := reassembly.Pack(&c.dirs[1], c.start)
+		if okA && okB {
+			dirs, zeek := r.dirs, r.zeek
+			r.dirs = [2]reassembly.Brief{a, b}
+			n := r.numbers()
+			var ok bool
+			if r.zeek, ok = c.zeek.Pack(&n); ok {
+				r.setCompleteness(c.comp)
+				return
+			}
+			r.dirs, r.zeek = dirs, zeek
+		}
+	}
+	p.spell(c)
+}
+
+// ends returns the endpoints of r.
+func (p *part) ends(r *record) (ends [2]endpoint) {
+	for dir := range ends {
+		ends[dir] = endpoint{p.address(r, dir), r.port[dir]}
+	}
+	return ends
+}
+
+func (p *part) address(r *record, dir int) tcp.Addr {
+	if r.meta&metaSix != 0 {
+		return p.six.at(r.addr[0])[dir]
+	}
+	return tcp.Addr{Lo: mapped | uint64(r.addr[dir])}
+}
+
+// mapped is the lower half of an IPv4 address in a tcp.Addr, see tcp.AddrFrom4.
+const mapped = 0xffff << 32
+
+// match reports whether s belongs to the same addresses and ports as r, and in which direction. On a connection of a socket
+// with itself all is direction 0.
+func (p *part) match(r *record, s *tcp.Segment) (dir int, ok bool) {
+	forth := r.port[0] == s.SrcPort && r.port[1] == s.DstPort
+	back := r.port[1] == s.SrcPort && r.port[0] == s.DstPort
+	if !forth && !back || uint32(r.meta&metaEncap) != s.Encap {
+		return 0, false
+	}
+	if r.meta&metaSix != 0 {
+		a := p.six.at(r.addr[0])
+		forth = forth && a[0] == s.Src && a[1] == s.Dst
+		back = back && a[1] == s.Src && a[0] == s.Dst
+	} else {
+		a, b := mapped|uint64(r.addr[0]), mapped|uint64(r.addr[1])
+		if s.Src.Hi|s.Dst.Hi != 0 {
+			return 0, false
+		}
+		forth = forth && a == s.Src.Lo && b == s.Dst.Lo
+		back = back && b == s.Src.Lo && a == s.Dst.Lo
+	}
+	switch {
+	case forth:
+		return 0, true
+	case back:
+		return 1, true
+	}
+	return 0, false
+}
+
+// slab is a growing array of T whose elements never move. A freed element is given out again.
+type slab[T any] struct {
+	chunks []*[slabSize]T
+	used   uint32 // given out at least once
+	free   []uint32
+}
+
+const slabSize = 512 // elements; 512 records are 21 pages of the Go heap with nothing left over
+
+func (s *slab[T]) at(i uint32) *T { return &s.chunks[i/slabSize][i%slabSize] }
+
+// room reports whether take needs no memory.
+func (s *slab[T]) room() bool { return len(s.free) > 0 || int(s.used) < len(s.chunks)*slabSize }
+
+// take returns the index of an element, whose content is that which it was freed with.
+func (s *slab[T]) take() uint32 {
+	if n := len(s.free); n > 0 {
+		i := s.free[n-1]
+		s.free = s.free[:n-1]
+		return i
+	}
+	if int(s.used) == len(s.chunks)*slabSize {
+		s.chunks = append(s.chunks, new([slabSize]T))
+	}
+	s.used++
+	return s.used - 1
+}
+
+func (s *slab[T]) give(i uint32) { s.free = append(s.free, i) }
+
+// held returns how many elements are given out.
+func (s *slab[T]) held() int { return int(s.used) - len(s.free) }
