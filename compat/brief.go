@@ -38,9 +38,15 @@ const (
 	seenBits     = 7
 )
 
-// Pack returns z in brief, and false where that would leave out something.
-func (z *Zeek) Pack(n *Numbers) (b BriefZeek, ok bool) {
-	if z.letters > lettersPerWord || z.count != [2]struct{ rexmit, window, gap uint16 }{} || z.last != n.last() {
+// Has reports whether z has seen these numbers, and no others.
+func (z *Zeek) Has(n *Numbers) bool { return z.last == n.last() }
+
+// SetNumbers makes z have seen these numbers.
+func (z *Zeek) SetNumbers(n *Numbers) { z.last = n.last() }
+
+// Pack returns z in brief, and false where that would leave out more than the Numbers.
+func (z *Zeek) Pack() (b BriefZeek, ok bool) {
+	if z.letters > lettersPerWord || z.count != [2]struct{ rexmit, window, gap uint16 }{} {
 		return b, false
 	}
 	b.history = [2]uint32{uint32(z.history[0]), uint32(z.history[0]>>32) | uint32(z.flags)<<flagsShift}
@@ -51,11 +57,10 @@ func (z *Zeek) Pack(n *Numbers) (b BriefZeek, ok bool) {
 	return b, true
 }
 
-// Unpack fills in z with what b says.
+// Unpack fills in z with what b says, and n, which may be nil.
 func (b *BriefZeek) Unpack(z *Zeek, n *Numbers) {
 	*z = Zeek{
 		history: [2]uint64{uint64(b.history[0]) | uint64(b.history[1]&(1<<flagsShift-1))<<32},
-		last:    n.last(),
 		letters: uint8(b.rest >> lettersShift),
 		flags:   b.flags(),
 	}
@@ -63,6 +68,9 @@ func (b *BriefZeek) Unpack(z *Zeek, n *Numbers) {
 		z.state[i] = zeekState(b.rest >> (stateShift + 3*i) & 7)
 		z.before[i] = zeekState(b.rest >> (beforeShift + 3*i) & 7)
 		z.seen[i] = uint8(b.rest>>(seenShift+seenBits*i)) & (1<<seenBits - 1)
+	}
+	if n != nil {
+		z.last = n.last()
 	}
 }
 

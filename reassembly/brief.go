@@ -15,7 +15,7 @@ func (o Origin) Mark() Mark { return Mark{o.Time, o.Packet << flagBits} }
 // repeated or out of order, no RST, no closed window, no keep-alive. Most directions are so for all of their life.
 //
 // What a Direction keeps and a Brief does not follows from the rest then: Unpack spells it out. It takes over where
-// Continue, Open, Answer or Close cannot, all of which do the same as Direction.Add.
+// Open, Answer and Continue cannot, all of which do the same as Direction.Add.
 type Brief struct {
 	first tcp.Seq // ISS with a SYN, else Low
 	Next  tcp.Seq
@@ -214,12 +214,13 @@ func stamp(s *tcp.Segment, at Origin) (m smallMark, t int64, ok bool) {
 	return smallMark{uint32(t), uint32(packet), uint32(uint16(t>>32))<<16 | uint32(s.Flags&(1<<flagBits-1))}, t, fits(t) && packet < 1<<32
 }
 
-// Open takes in s, the SYN that is the first segment of a connection, as Direction.Add does, and reports false where it does
-// not fit.
-func (x *Brief) Open(s *tcp.Segment) bool {
-	if s.Flags&(tcp.SYN|tcp.ACK|tcp.FIN|tcp.RST) != tcp.SYN || s.Len > 0 || s.Window == 0 {
-		return false
-	}
+// CanOpen reports whether Open may be called with s.
+func CanOpen(s *tcp.Segment) bool {
+	return s.Flags&(tcp.SYN|tcp.ACK|tcp.FIN|tcp.RST) == tcp.SYN && s.Len == 0 && s.Window != 0
+}
+
+// Open takes in s, the SYN that is the first segment of a connection, as Direction.Add does.
+func (x *Brief) Open(s *tcp.Segment) {
 	m := smallMark{rest: uint32(s.Flags & (1<<flagBits - 1))}
 	*x = Brief{has: Started | BareSYN | Below | hasAsked, packets: 1, seqBelow: s.Seq + 1, last: m, asked: m}
 	x.addSYN(s, m)
@@ -227,7 +228,6 @@ func (x *Brief) Open(s *tcp.Segment) bool {
 		x.has |= TSBelow
 		x.tsBelow = s.Options.TSVal
 	}
-	return true
 }
 
 // Answer takes in s, the first segment of y's peer x, as Direction.Add does, if it is the SYN-ACK that answers y's SYN;

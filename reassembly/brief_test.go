@@ -35,7 +35,10 @@ func (p *pair) add(s *tcp.Segment, dir int) string {
 	}
 	bx, by := &p.brief[dir], &p.brief[1-dir]
 	first := bx.packets == 0 && by.packets == 0
-	if first && bx.Open(s) || !first && (bx.Answer(s, by, p.at) || bx.Continue(s, by, p.at)) {
+	if first && CanOpen(s) {
+		bx.Open(s)
+		p.took++
+	} else if !first && (bx.Answer(s, by, p.at) || bx.Continue(s, by, p.at)) {
 		p.took++
 	} else {
 		if *bx != before {

@@ -101,7 +101,7 @@ func (p *part) hasRoomFor(bytes int) bool {
 
 // makeRoom forgets connections until there is room for one more.
 func (p *part) makeRoom() {
-	for p.records.held() >= p.limits.connections || !p.records.room() && p.records.used > 0 && !p.hasRoomFor(recordBytes+sixBytes) {
+	for p.held() >= p.limits.connections || !p.records.room() && p.held() > 0 && !p.hasRoomFor(recordBytes+sixBytes) {
 		p.evict()
 	}
 }
@@ -167,7 +167,9 @@ func (q *queue) pop() (t ticket, ok bool) {
 func (p *part) press() {
 	p.pressed = true
 	for i := range p.records.used {
-		p.reclass(i)
+		if p.at(i).used() {
+			p.reclass(i)
+		}
 	}
 }
 

@@ -42,9 +42,14 @@ const (
 
 func newPart(n uint32, sh *shared, recent int, l limits) *part {
 	p := &part{shared: sh, n: n, recent: make([]sighting, recent), limits: l}
-	p.slots = emptySlots(1 << 6)
+	p.slots = emptySlots(1 << 8)
+	p.records = slab[record]{chunks: []*[slabSize]record{&nobody}, used: 1}
 	return p
 }
+
+// nobody is the first chunk of a part's records as long as there are none. Its first element is never used: fetch reads that
+// where it finds none.
+var nobody [slabSize]record
 
 func emptySlots(n int) []uint32 {
 	slots := make([]uint32, n)
@@ -54,14 +59,18 @@ func emptySlots(n int) []uint32 {
 	return slots
 }
 
+// held returns the number of connections.
+func (p *part) held() int { return p.records.held() - 1 }
+
 func (p *part) at(index uint32) *record { return p.records.at(index) }
 
 func (p *part) speltAt(i uint32) *conn { return p.spelt.at(i) }
 
 // add takes in a segment. It returns the index of the connection that it began, or none.
-func (p *part) add(s *tcp.Segment, hash uint64, position int) (began uint32) {
+func (p *part) add(s *tcp.Segment, k *track, position int) (began uint32) {
 	p.position = uint32(position)
-	if p.seenAgain(s, hash) {
+	hash := k.hash
+	if p.seenAgain(s.Time, k.print) {
 		p.stats.Duplicates++
 		return none
 	}
@@ -90,13 +99,12 @@ func (p *part) add(s *tcp.Segment, hash uint64, position int) (began uint32) {
 
 // open begins a connection with the SYN s, if that says nothing that a record cannot.
 func (p *part) open(s *tcp.Segment, hash uint64) uint32 {
-	var x reassembly.Brief
-	if !x.Open(s) {
+	if !reassembly.CanOpen(s) {
 		return none
 	}
 	index := p.allocate(s)
 	r := p.at(index)
-	r.dirs[0] = x
+	r.dirs[0].Open(s)
 	var zeek compat.Zeek
 	var completeness compat.Completeness
 	zeek.Segment(s, 0, compat.Seen{})
@@ -130,15 +138,9 @@ func (p *part) ordinary(r *record, index uint32, s *tcp.Segment, dir int) bool {
 	r.setCompleteness(completeness)
 	r.meta |= metaActive
 	if !r.zeek.UnchangedBy(s, uint8(dir)) {
-		n := r.numbers()
-		if s.Flags.Any(tcp.SYN) {
-			n.HasSYN[dir] = false
-		}
-		if s.Flags.Any(tcp.FIN) {
-			n.HasFIN[dir] = false
-		}
+		// The numbers of the last SYN and FIN say whether s repeats them. What comes in order does not.
 		var zeek compat.Zeek
-		r.zeek.Unpack(&zeek, &n)
+		r.zeek.Unpack(&zeek, nil)
 		zeek.Segment(s, uint8(dir), compat.Seen{})
 		p.keepZeek(r, &zeek, index)
 	}
@@ -146,16 +148,16 @@ func (p *part) ordinary(r *record, index uint32, s *tcp.Segment, dir int) bool {
 	return true
 }
 
-// keepZeek puts zeek into r, of which the rest is as it shall be.
+// keepZeek puts zeek into r, of which the rest is as it shall be. The numbers in zeek may be missing.
 func (p *part) keepZeek(r *record, zeek *compat.Zeek, index uint32) {
-	n := r.numbers()
-	b, ok := zeek.Pack(&n)
-	if ok {
+	if b, ok := zeek.Pack(); ok {
 		r.zeek = b
 		return
 	}
 	c := p.load(index, &p.work)
 	c.zeek = *zeek
+	n := r.numbers()
+	c.zeek.SetNumbers(&n)
 	p.spell(c)
 }
 
@@ -356,6 +358,9 @@ func (p *part) trimChain(index uint32) {
 // allocate returns a fresh connection for s, evicting another if there is no room.
 func (p *part) allocate(s *tcp.Segment) uint32 {
 	p.makeRoom()
+	if p.records.chunks[0] == &nobody {
+		p.records.chunks[0] = new([slabSize]record)
+	}
 	index := p.records.take()
 	r := p.at(index)
 	*r = record{
@@ -463,11 +468,8 @@ func (p *part) clearSlot(i uint64) {
 	p.slots[i] = none
 }
 
-// sighting is one segment that passed a moment ago.
-type sighting struct {
-	print uint64
-	time  int64
-}
+// sighting is one segment that passed a moment ago, in 32 bits each of what tells it from others and of its time: 4.3 s.
+type sighting struct{ print, time uint32 }
 
 const (
 	recentSize = 1 << 13 // of all parts together: at 1 Mpps, 8 ms
@@ -478,20 +480,13 @@ const (
 )
 
 // seenAgain reports whether the capture has just shown the very same packet.
-func (p *part) seenAgain(s *tcp.Segment, hash uint64) bool {
-	print := mix(hash^uint64(s.Seq)<<32^uint64(s.Ack), uint64(s.Len)<<32^uint64(s.Window)<<16^uint64(s.IPID))
-	print = mix(print^uint64(s.SrcPort)<<48^uint64(s.Flags), uint64(s.Options.TSVal)<<32^uint64(s.Options.TSEcr))
-	for _, r := range s.Options.SACK[:min(int(s.Options.SACKs), len(s.Options.SACK))] {
-		print = mix(print, uint64(r.Left)<<32|uint64(r.Right))
-	}
+func (p *part) seenAgain(time int64, print uint64) bool {
 	r := &p.recent[print&uint64(len(p.recent)-1)]
-	age := s.Time - r.time
-	if age < 0 {
-		age = -age
-	}
-	if r.print == print && age <= duplicateWindow {
+	now := sighting{uint32(print >> 32), uint32(time)}
+	age := int64(int32(now.time - r.time))
+	if r.print == now.print && max(age, -age) <= duplicateWindow {
 		return true
 	}
-	*r = sighting{print, s.Time}
+	*r = now
 	return false
 }

@@ -59,7 +59,7 @@ func (r *record) setCompleteness(c compat.Completeness) {
 	r.meta = r.meta&^metaComp | meta(c.Value())<<compShift
 }
 
-// numbers returns what zeek leaves out, before s, which has been taken in from direction dir.
+// numbers returns what zeek leaves out.
 func (r *record) numbers() (n compat.Numbers) {
 	for dir := range r.dirs {
 		d := &r.dirs[dir]
@@ -128,15 +128,15 @@ func (p *part) save(c *conn) {
 		a, okA := reassembly.Pack(&c.dirs[0], c.start)
 		b, okB := reassembly.Pack(&c.dirs[1], c.start)
 		if okA && okB {
-			dirs, zeek := r.dirs, r.zeek
+			dirs := r.dirs
 			r.dirs = [2]reassembly.Brief{a, b}
 			n := r.numbers()
-			var ok bool
-			if r.zeek, ok = c.zeek.Pack(&n); ok {
+			if brief, ok := c.zeek.Pack(); ok && c.zeek.Has(&n) {
+				r.zeek = brief
 				r.setCompleteness(c.comp)
 				return
 			}
-			r.dirs, r.zeek = dirs, zeek
+			r.dirs = dirs
 		}
 	}
 	p.spell(c)

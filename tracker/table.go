@@ -82,7 +82,7 @@ type Table struct {
 	shared
 	parts  []*part
 	lastID uint64
-	hashes []uint64
+	tracks []track
 	began  []uint32 // by position in the batch: the index of the connection that began there, or none
 }
 
@@ -117,7 +117,7 @@ func New(cfg Config) *Table {
 	}
 	t := &Table{
 		shared: shared{cfg: cfg, listeners: make(map[listenKey]struct{})},
-		hashes: make([]uint64, batchSize), began: make([]uint32, batchSize),
+		tracks: make([]track, batchSize), began: make([]uint32, batchSize),
 	}
 	l := limits{connections: (cfg.MaxConnections + n - 1) / n, bytes: cfg.MaxBytes / n, odd: maxOdd / n}
 	for i := range n {
@@ -147,7 +147,7 @@ func (t *Table) Stats() (s Stats) {
 // Len returns the number of connections held.
 func (t *Table) Len() (n int) {
 	for _, p := range t.parts {
-		n += p.records.held()
+		n += p.held()
 	}
 	return n
 }
@@ -163,31 +163,28 @@ func (t *Table) Add(batch []tcp.Segment) {
 }
 
 func (t *Table) addBatch(batch []tcp.Segment) {
-	hashes, began := t.hashes[:len(batch)], t.began[:len(batch)]
+	tracks, began := t.tracks[:len(batch)], t.began[:len(batch)]
 	// Fewer are taken in before other goroutines have woken up: that takes some 5 µs.
 	const few = 512
 	workers := min(t.cfg.Workers, len(t.parts))
 	if workers == 1 || len(batch) < few {
-		for i := range batch {
-			hashes[i] = t.hashOf(&batch[i])
-		}
-		t.run(batch, hashes, began, 0, 1)
+		t.track(batch, tracks)
+		t.run(batch, tracks, began, 0, 1)
 	} else {
 		var hashed, done sync.WaitGroup
 		hashed.Add(workers)
 		for w := range workers {
 			done.Go(func() {
-				for i := w * len(batch) / workers; i < (w+1)*len(batch)/workers; i++ {
-					hashes[i] = t.hashOf(&batch[i])
-				}
+				from, to := w*len(batch)/workers, (w+1)*len(batch)/workers
+				t.track(batch[from:to], tracks[from:to])
 				hashed.Done()
 				hashed.Wait()
-				t.run(batch, hashes, began, w, workers)
+				t.run(batch, tracks, began, w, workers)
 			})
 		}
 		done.Wait()
 	}
-	t.number(hashes, began)
+	t.number(tracks, began)
 	for _, p := range t.parts {
 		for _, k := range p.heard {
 			if len(t.listeners) < maxListeners {
@@ -200,66 +197,84 @@ func (t *Table) addBatch(batch []tcp.Segment) {
 
 func (t *Table) partOf(hash uint64) int { return int(hash >> partShift & uint64(len(t.parts)-1)) }
 
+// track is what is to be computed of a segment before it is taken in.
+type track struct {
+	hash  uint64 // the same for both directions of a connection
+	print uint64 // of all that tells it from other segments
+}
+
+func (sh *shared) track(batch []tcp.Segment, tracks []track) {
+	for i := range batch {
+		s := &batch[i]
+		hash := sh.hashOf(s)
+		print := mix(hash^uint64(s.Seq)<<32^uint64(s.Ack), uint64(s.Len)<<32^uint64(s.Window)<<16^uint64(s.IPID))
+		print = mix(print^uint64(s.SrcPort)<<48^uint64(s.Flags), uint64(s.Options.TSVal)<<32^uint64(s.Options.TSEcr))
+		for _, r := range s.Options.SACK[:min(int(s.Options.SACKs), len(s.Options.SACK))] {
+			print = mix(print, uint64(r.Left)<<32|uint64(r.Right))
+		}
+		tracks[i] = track{hash, print}
+	}
+}
+
 // run takes in the segments of the parts that are worker's.
-func (t *Table) run(batch []tcp.Segment, hashes []uint64, began []uint32, worker, workers int) {
+func (t *Table) run(batch []tcp.Segment, tracks []track, began []uint32, worker, workers int) {
 	var mine [ahead]int32
 	for next := 0; next < len(batch); {
 		n := 0
 		for ; next < len(batch) && n < ahead; next++ {
-			if t.partOf(hashes[next])%workers == worker {
-				mine[n] = int32(next)
+			mine[n] = int32(next)
+			if workers == 1 || t.partOf(tracks[next].hash)%workers == worker {
 				n++
 			}
 		}
-		t.fetch(hashes, mine[:n])
+		t.fetch(tracks, mine[:n])
 		for _, i := range mine[:n] {
-			began[i] = t.parts[t.partOf(hashes[i])].add(&batch[i], hashes[i], int(i))
+			k := &tracks[i]
+			began[i] = t.parts[t.partOf(k.hash)].add(&batch[i], k, int(i))
 		}
 	}
 }
 
 // fetch touches the slots and the connections of the segments at mine, so that the processor waits for all of that memory
-// at once and not for one after another.
-func (t *Table) fetch(hashes []uint64, mine []int32) {
-	var found [ahead]*record
-	for k, i := range mine {
-		hash := hashes[i]
-		p := t.parts[t.partOf(hash)]
-		if sl := p.slots[p.home(hash)]; sl != none {
-			found[k] = p.at(sl & indexMask)
-		} else {
-			found[k] = &nobody
-		}
-	}
+// at once and not for one after another. A branch on what is not there yet would make it wait.
+func (t *Table) fetch(tracks []track, mine []int32) {
+	var slots [ahead]uint32
 	var sum uint32
-	for k := range mine {
-		sum += found[k].touch()
+	for k, i := range mine {
+		p := t.parts[t.partOf(tracks[i].hash)]
+		slots[k] = p.slots[p.home(tracks[i].hash)]
+		sum += p.recent[tracks[i].print&uint64(len(p.recent)-1)].print
+	}
+	for k, i := range mine {
+		p := t.parts[t.partOf(tracks[i].hash)]
+		index := slots[k] & indexMask
+		if index >= p.records.used {
+			index = 0
+		}
+		sum += p.at(index).touch()
 	}
 	if sum == 1<<32-1 {
-		fetched.Store(sum) // never in earnest: without it the compiler would leave out the loop
+		fetched.Store(sum) // without it, the compiler could leave out the loops
 	}
 }
 
-var (
-	nobody  record
-	fetched atomic.Uint32
-)
+var fetched atomic.Uint32
 
-// touch reads each 64 octets of r.
+// touch reads from each 64 octets of r.
 func (r *record) touch() uint32 {
 	words := (*[unsafe.Sizeof(record{}) / 4]uint32)(unsafe.Pointer(r))
 	return words[0] + words[16] + words[32] + words[48] + words[64] + words[80]
 }
 
 // number gives the connections that began in a batch their IDs, in the order of the capture, whichever part they are in.
-func (t *Table) number(hashes []uint64, began []uint32) {
+func (t *Table) number(tracks []track, began []uint32) {
 	for i, index := range began {
 		if index == none {
 			continue
 		}
 		t.lastID++
 		// It may have been forgotten since, and its place taken by one that began later.
-		if r := t.parts[t.partOf(hashes[i])].at(index); r.meta&metaNew != 0 && int(r.id) == i {
+		if r := t.parts[t.partOf(tracks[i].hash)].at(index); r.meta&metaNew != 0 && int(r.id) == i {
 			r.meta &^= metaNew
 			r.setNumber(t.lastID)
 		}

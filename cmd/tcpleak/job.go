@@ -20,7 +20,8 @@ import (
 	"tcpleak/tracker"
 )
 
-// batchSize is how many segments are read at a time: few enough to stay in the cache, many enough to hide the call.
+// batchSize is how many segments are read at a time from interfaces: few enough to stay in the cache, many enough to hide
+// the call.
 const batchSize = 256
 
 // job is one run: read all there is, then report.
@@ -68,23 +69,46 @@ func (j *job) run(ctx context.Context) error {
 	return nil
 }
 
-// read takes in all of a file source.
+// read takes in all of a file source. Another goroutine reads ahead.
 func (j *job) read(source capture.Source) error {
 	bar := newProgress(j.stderr, source)
 	defer bar.clear()
-	batch := make([]tcp.Segment, batchSize)
-	for {
-		n, err := source.Read(batch)
-		switch {
-		case errors.Is(err, io.EOF), errors.Is(err, os.ErrClosed):
-			return nil
-		case err != nil:
-			return err
+	type read struct {
+		batch []tcp.Segment
+		err   error
+	}
+	full, empty := make(chan read, readAhead), make(chan []tcp.Segment, readAhead)
+	for range readAhead {
+		empty <- make([]tcp.Segment, fileBatch)
+	}
+	go func() {
+		for batch := range empty {
+			n, err := source.Read(batch)
+			full <- read{batch[:n], err}
+			if err != nil {
+				return
+			}
 		}
-		j.table.Add(batch[:n])
+	}()
+	defer close(empty)
+	for r := range full {
+		switch {
+		case errors.Is(r.err, io.EOF), errors.Is(r.err, os.ErrClosed):
+			return nil
+		case r.err != nil:
+			return r.err
+		}
+		j.table.Add(r.batch)
+		empty <- r.batch[:fileBatch]
 		bar.update()
 	}
+	return nil
 }
+
+const (
+	fileBatch = 2048 // segments read at a time from files: enough to share among several goroutines
+	readAhead = 3    // batches on their way
+)
 
 // watch follows a live source until it is closed, and writes a line for each finding that is raised, grows or clears.
 func (j *job) watch(source capture.Source) error {
