@@ -312,8 +312,9 @@ func later(a, b reassembly.Mark) reassembly.Mark {
 }
 
 // view fills in v with connection index as it stands at now.
-func (t *part) view(index uint32, now int64, v *Connection, buf *conn) {
-	c, id := t.load(index, buf), t.at(index).number()
+func (t *part) view(index uint32, now int64, v *Connection) {
+	var buf conn
+	c, id := t.load(index, &buf), t.at(index).number()
 	client, known := c.client()
 	if !known {
 		client = t.guessClient(c)

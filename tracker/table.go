@@ -5,11 +5,8 @@
 package tracker
 
 import (
-	"cmp"
-	"iter"
 	"math/bits"
 	"runtime"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -184,7 +181,7 @@ func (t *Table) addBatch(batch []tcp.Segment) {
 		}
 		done.Wait()
 	}
-	t.number(tracks, began)
+	t.giveIDs(tracks, began)
 	for _, p := range t.parts {
 		for _, k := range p.heard {
 			if len(t.listeners) < maxListeners {
@@ -266,8 +263,8 @@ func (r *record) touch() uint32 {
 	return words[0] + words[16] + words[32] + words[48] + words[64] + words[80]
 }
 
-// number gives the connections that began in a batch their IDs, in the order of the capture, whichever part they are in.
-func (t *Table) number(tracks []track, began []uint32) {
+// giveIDs gives the connections that began in a batch their IDs, in the order of the capture, whichever part they are in.
+func (t *Table) giveIDs(tracks []track, began []uint32) {
 	for i, index := range began {
 		if index == none {
 			continue
@@ -304,29 +301,13 @@ func mix(a, b uint64) uint64 {
 	return hi ^ lo
 }
 
-// Connections yields every connection as it stands at now (ns since 1970), in the order of ID: judged by the segments taken
-// in so far and the silence since. The Connection is reused: it is valid until the next one.
-func (t *Table) Connections(now int64) iter.Seq[*Connection] {
-	return func(yield func(*Connection) bool) {
-		var view Connection
-		var buf conn
-		for _, at := range t.byID() {
-			t.parts[at.part()].view(at.index(), now, &view, &buf)
-			if !yield(&view) {
-				return
-			}
-		}
-	}
-}
-
 // Get fills in c with the connection that ref names, as it stands at now, and reports whether the table still holds it.
 func (t *Table) Get(ref Ref, now int64, c *Connection) bool {
 	p := t.parts[ref.place.part()]
 	if index := ref.place.index(); index >= p.records.used || p.at(index).number() != ref.id {
 		return false
 	}
-	var buf conn
-	p.view(ref.place.index(), now, c, &buf)
+	p.view(ref.place.index(), now, c)
 	return true
 }
 
@@ -339,38 +320,10 @@ func (at place) part() int { return int(at >> indexBits) }
 
 func (at place) index() uint32 { return uint32(at & indexMask) }
 
-// byID returns the places of all connections in the order of their IDs.
-func (t *Table) byID() []place {
-	type numbered struct {
-		id uint64
-		at place
-	}
-	all := make([]numbered, 0, t.Len())
-	for _, p := range t.parts {
-		for i := range p.records.used {
-			if r := p.at(i); r.used() {
-				all = append(all, numbered{r.number(), p.placeOf(i)})
-			}
-		}
-	}
-	order := make([]place, len(all))
-	if first := t.lastID - uint64(len(all)); t.Stats().Evicted.Total() == 0 {
-		for _, n := range all {
-			order[n.id-first-1] = n.at
-		}
-		return order
-	}
-	slices.SortFunc(all, func(a, b numbered) int { return cmp.Compare(a.id, b.id) })
-	for i, n := range all {
-		order[i] = n.at
-	}
-	return order
-}
-
 // MissedBytes returns how many octets were acknowledged that the capture does not hold.
 func (t *Table) MissedBytes() (n uint64) {
 	var buf conn
-	for _, at := range t.byID() {
+	for _, at := range t.List().order {
 		c := t.parts[at.part()].load(at.index(), &buf)
 		n += c.dirs[0].Missed(&c.dirs[1]) + c.dirs[1].Missed(&c.dirs[0])
 	}
