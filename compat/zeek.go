@@ -1,7 +1,11 @@
 // Package compat gives other tools' one-word summaries of a connection, by those tools' own rules.
 package compat
 
-import "tcpleak/tcp"
+import (
+	"strings"
+
+	"tcpleak/tcp"
+)
 
 // Zeek follows one connection by the rules of Zeek's TCP analyzer (TCPSessionAdapter.cc, TCP_Endpoint.cc and
 // base/protocols/conn/main.zeek of Zeek 7) and yields its conn_state and history. The zero value is ready. It holds no
@@ -11,7 +15,7 @@ import "tcpleak/tcp"
 // connection after 5 s to 5 min of silence and starts another), checksums (letter c), analysis limits (letter x), and the
 // payload itself, without which Zeek takes every acknowledgement for a content gap.
 type Zeek struct {
-	history [2]uint64 // letters of 5 bits, the first in the lowest bits
+	history History
 	last    [2]struct{ syn, fin, rst uint16 }
 	count   [2]struct{ rexmit, window, gap uint16 }
 	state   [2]zeekState // by direction, like last and count
@@ -166,16 +170,35 @@ func (z *Zeek) ConnState() string {
 	return "OTH"
 }
 
-// History returns Zeek's history: a letter for each thing that happened, in upper case by the originator.
-func (z *Zeek) History() string {
-	var b [MaxHistory]byte
-	return string(z.AppendHistory(b[:0]))
+// History is Zeek's history: a letter for each thing that happened, in upper case by the originator.
+type History [2]uint64 // letters of 5 bits, the first in the lowest bits
+
+// HistoryOf returns the history of the given letters. It drops what is no letter, and what is beyond MaxHistory.
+func HistoryOf(letters string) History {
+	var z Zeek
+	for i := range len(letters) {
+		if code := strings.IndexByte(historyLetters, letters[i]); code >= 0 {
+			z.add(uint8(code))
+		}
+	}
+	return z.history
 }
 
-// AppendHistory appends the history to b.
-func (z *Zeek) AppendHistory(b []byte) []byte {
-	for i := range z.letters {
-		b = append(b, historyLetters[z.letter(i)])
+// History returns the history so far.
+func (z *Zeek) History() History { return z.history }
+
+// String returns the letters.
+func (h History) String() string {
+	var b [MaxHistory]byte
+	return string(h.AppendTo(b[:0]))
+}
+
+// AppendTo appends the letters to b.
+func (h History) AppendTo(b []byte) []byte {
+	for _, word := range h {
+		for ; word != 0; word >>= 5 {
+			b = append(b, historyLetters[word&31-1])
+		}
 	}
 	return b
 }
@@ -217,7 +240,7 @@ func (z *Zeek) flip() {
 // missedSYN takes the peer's answer to a SYN-ACK that began the connection: the SYN was missed, and the sender of the
 // SYN-ACK is the responder after all.
 func (z *Zeek) missedSYN() {
-	z.history, z.letters = [2]uint64{}, 0
+	z.history, z.letters = History{}, 0
 	z.flip()
 	z.add(letterH + responderLetter)
 	z.seen = [2]uint8{1: sawSYN}

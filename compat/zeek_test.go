@@ -55,7 +55,7 @@ func TestZeekSummaries(t *testing.T) {
 		{"fast open: Zeek takes the SYN's payload for a retransmission", ">S:100 <SA >A", summary{"S1", "SThA"}},
 	} {
 		z := zeekOf(t, unregistered, c.trace)
-		if diff := cmp.Diff(c.want, summary{z.ConnState(), z.History()}); diff != "" {
+		if diff := cmp.Diff(c.want, summary{z.ConnState(), z.History().String()}); diff != "" {
 			t.Errorf("%s: %s (-want +got):\n%s", c.name, c.trace, diff)
 		}
 	}
@@ -75,7 +75,7 @@ func TestZeekRepeatsSomeLetters(t *testing.T) {
 		{"a gap is the letter of the end whose octets are missing", ">S <SA >A >A!", "ShAg"},
 		{"no gap without both SYNs", ">PA:5 <A!", "Da"},
 	} {
-		if diff := cmp.Diff(c.history, zeekOf(t, unregistered, c.trace).History()); diff != "" {
+		if diff := cmp.Diff(c.history, zeekOf(t, unregistered, c.trace).History().String()); diff != "" {
 			t.Errorf("%s: %s (-want +got):\n%s", c.name, c.trace, diff)
 		}
 	}
@@ -99,22 +99,36 @@ func TestZeekFlipsTheOriginator(t *testing.T) {
 		{"SYN-ACK captured before the SYN", unregistered, ">SA <S <A", summary{"S1", "Hs^A"}},
 	} {
 		z := zeekOf(t, c.ports, c.trace)
-		if diff := cmp.Diff(c.want, summary{z.ConnState(), z.History()}); diff != "" {
+		if diff := cmp.Diff(c.want, summary{z.ConnState(), z.History().String()}); diff != "" {
 			t.Errorf("%s: %s (-want +got):\n%s", c.name, c.trace, diff)
 		}
 	}
-	if history := zeekOf(t, [2]uint16{80, 50000}, ">S <SA").History(); strings.HasPrefix(history, "^") {
+	if history := zeekOf(t, [2]uint16{80, 50000}, ">S <SA").History().String(); strings.HasPrefix(history, "^") {
 		t.Errorf("%s: a SYN from a server's port was flipped", history)
 	}
 }
 
 func TestZeekHistoryIsBounded(t *testing.T) {
 	z := zeekOf(t, unregistered, ">S <SA >A >FA"+strings.Repeat(" >FA~ >FA", 40)+" <FA")
-	if got := len(z.History()); got != compat.MaxHistory {
+	if got := len(z.History().String()); got != compat.MaxHistory {
 		t.Errorf("history has %d letters, want %d", got, compat.MaxHistory)
 	}
 	if got := z.ConnState(); got != "SF" {
 		t.Errorf("conn_state %s beyond the history's end, want SF", got)
+	}
+}
+
+func TestHistoryOfItsLetters(t *testing.T) {
+	for letters, want := range map[string]string{
+		"":                             "",
+		"ShADadFfRrIiQqWwTtGg^":        "ShADadFfRrIiQqWwTtGg^",
+		"S-h x":                        "Sh",
+		strings.Repeat("^gG", 9):       strings.Repeat("^gG", 8),
+		strings.Repeat("S", 11) + "hA": strings.Repeat("S", 11) + "hA",
+	} {
+		if got := compat.HistoryOf(letters).String(); got != want {
+			t.Errorf("%q: got %q, want %q", letters, got, want)
+		}
 	}
 }
 
@@ -131,7 +145,7 @@ func TestZeekIsSmallAndDoesNotAllocate(t *testing.T) {
 			z.Segment(&steps[i].segment, steps[i].dir, steps[i].seen)
 			c.Segment(&steps[i].segment)
 		}
-		history = z.AppendHistory(history[:0])
+		history = z.History().AppendTo(history[:0])
 	}); got != 0 {
 		t.Errorf("%v allocations for a connection, want none", got)
 	}
@@ -145,8 +159,8 @@ func FuzzZeekTakesAnySegments(f *testing.F) {
 			s := tcp.Segment{Flags: tcp.Flags(b & 0x17), Seq: tcp.Seq(i * 1000), Len: uint32(b >> 5 & 1), Window: uint16(b & 8)}
 			z.Segment(&s, b>>7, compat.Seen{Behind: b&0x40 != 0, Gap: i%7 == 0})
 		}
-		if z.ConnState() == "" || len(z.History()) > compat.MaxHistory {
-			t.Errorf("conn_state %q, history %q", z.ConnState(), z.History())
+		if z.ConnState() == "" || len(z.History().String()) > compat.MaxHistory {
+			t.Errorf("conn_state %q, history %q", z.ConnState(), z.History().String())
 		}
 	})
 }

@@ -67,7 +67,7 @@ func appendRecord(record []string, r *Report, row Row) []string {
 	for i, id := range row.Findings {
 		ids[i] = strconv.Itoa(id)
 	}
-	return append(record, c.ZeekState, c.ZeekHistory, decimal(uint64(c.WiresharkCompleteness)), strings.Join(ids, " "))
+	return append(record, c.ZeekState, c.ZeekHistory.String(), decimal(uint64(c.WiresharkCompleteness)), strings.Join(ids, " "))
 }
 
 func encapsulationText(e tcp.Encapsulation) (vlans, tunnels string) {

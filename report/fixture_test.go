@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"tcpleak/compat"
 	"tcpleak/diagnosis"
 	"tcpleak/report"
 	"tcpleak/tcp"
@@ -56,7 +57,7 @@ func connection(id uint64, client, server string) tracker.Connection {
 			{Addr: tcp.AddrFromNetip(s.Addr()), Port: s.Port(), State: tcp.Closed, Certainty: tracker.Confirmed,
 				Since: after(2 * time.Second), Packets: 6, PayloadBytes: 120},
 		},
-		ZeekState: "SF", ZeekHistory: "ShADadFf", WiresharkCompleteness: 31,
+		ZeekState: "SF", ZeekHistory: compat.HistoryOf("ShADadFf"), WiresharkCompleteness: 31,
 	}
 }
 
@@ -66,7 +67,7 @@ func stuck(id uint64, client, server string) tracker.Connection {
 	c.EndedBy = tracker.NotEnded
 	c.Ends[0].State = tcp.FinWait2
 	c.Ends[1].State = tcp.CloseWait
-	c.ZeekState, c.ZeekHistory, c.WiresharkCompleteness = "S2", "ShADaF", 31
+	c.ZeekState, c.ZeekHistory, c.WiresharkCompleteness = "S2", compat.HistoryOf("ShADaF"), 31
 	return c
 }
 

@@ -245,7 +245,9 @@ func (l *jsonLine) connection(r *Report, row Row) {
 	}
 	l.begin("zeek", '{')
 	l.string("conn_state", c.ZeekState)
-	l.string("history", c.ZeekHistory)
+	l.key("history")
+	l.b = append(l.b, '"')
+	l.b = append(c.ZeekHistory.AppendTo(l.b), '"') // letters that need no escape
 	l.close('}')
 	l.uint("wireshark_completeness", uint64(c.WiresharkCompleteness))
 	if len(row.Findings) > 0 {

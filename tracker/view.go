@@ -3,6 +3,7 @@ package tracker
 import (
 	"time"
 
+	"tcpleak/compat"
 	"tcpleak/reassembly"
 	"tcpleak/tcp"
 )
@@ -184,6 +185,6 @@ type Connection struct {
 	Ends         [2]Endpoint // indexed by Role
 
 	ZeekState             string // Zeek's conn_state
-	ZeekHistory           string // Zeek's history
-	WiresharkCompleteness uint8  // tcp.completeness, 0 to 63
+	ZeekHistory           compat.History
+	WiresharkCompleteness uint8 // tcp.completeness, 0 to 63
 }
