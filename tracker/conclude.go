@@ -321,57 +321,55 @@ func (t *part) view(index uint32, now int64, v *Connection) {
 	}
 	x, y := &c.dirs[client], &c.dirs[1-client]
 	ends := [2]conclusion{t.conclude(c, client, now), t.conclude(c, 1-client, now)}
-	*v = Connection{
-		ID: id, Ref: Ref{id, t.placeOf(index)}, Encap: c.encap, Start: c.start.Time,
-		Last:         max(x.Last.Time, y.Last.Time, x.ResetLast.Time, y.ResetLast.Time),
-		RolesGuessed: !known,
-		Opened:       opened(x, y),
-		ClosedFirst:  closedFirst(x, y),
-		EndedBy:      endedBy(x, y, ends),
-		Ends: [2]Endpoint{
-			endpointView(c.ends[client], x, y, ends[0]), endpointView(c.ends[1-client], y, x, ends[1]),
-		},
-		ZeekState: c.zeek.ConnState(), ZeekHistory: c.zeek.History(), WiresharkCompleteness: c.comp.Value(),
-	}
+	v.ID, v.Ref, v.Encap, v.Start = id, Ref{id, t.placeOf(index)}, c.encap, c.start.Time
+	v.Last = max(x.Last.Time, y.Last.Time, x.ResetLast.Time, y.ResetLast.Time)
+	v.RolesGuessed = !known
+	v.Opened, v.ClosedFirst, v.EndedBy = opened(x, y), closedFirst(x, y), endedBy(x, y, &ends)
+	v.Ends[Client].view(c.ends[client], x, y, &ends[0])
+	v.Ends[Server].view(c.ends[1-client], y, x, &ends[1])
+	v.Ends[Client].Odd, v.Ends[Server].Odd = Oddities{}, Oddities{}
 	if o := t.odd[index]; o != nil {
 		v.Ends[Client].Odd, v.Ends[Server].Odd = o[client], o[1-client]
 	}
+	v.ZeekState, v.ZeekHistory, v.WiresharkCompleteness = c.zeek.ConnState(), c.zeek.History(), c.comp.Value()
+	v.Visibility = BothSides
 	switch {
 	case x.Packets == 0:
 		v.Visibility = ServerOnly
 	case y.Packets == 0 && v.Opened != Unanswered:
 		v.Visibility = ClientOnly
 	}
+	v.HandshakeRTT = 0
 	if x.HasSYN() && y.HasSYN() && x.FirstPlain.Time > x.Syn.Time {
 		v.HandshakeRTT = x.FirstPlain.Time - x.Syn.Time
 	}
 }
 
-func endpointView(e endpoint, x, y *reassembly.Direction, v conclusion) Endpoint {
+// view fills in e with the end that sent x and received y, of which v is concluded. It sets each field but Odd where it is:
+// a Connection of its own, copied to where it belongs, would take 190 ns longer, of 600.
+func (e *Endpoint) view(at endpoint, x, y *reassembly.Direction, v *conclusion) {
+	e.Addr, e.Port = at.addr, at.port
+	e.State, e.Certainty, e.Since, e.SinceAtLeast, e.why = v.state, v.certainty, v.since, v.atLeast, v.why
+	e.GaveUp = v.why.reason == becauseGaveUp
+	e.Packets, e.PayloadBytes = uint64(x.Packets), x.Payload
+	e.Retransmitted, e.OutOfOrder = uint64(x.Retransmitted), uint64(x.OutOfOrder)
+	e.MissedBytes, e.ZeroWindows = x.Missed(y), uint64(x.ZeroWindows)
+
+	f := &e.Facts
+	f.SYN, f.FirstACK, f.AckReached, f.FIN = markOf(x.Syn), markOf(x.FirstPlain), markOf(x.AckReached), markOf(x.FinSent)
+	f.RSTFirst, f.RST, f.Last = markOf(x.ResetFirst.Mark), markOf(x.ResetLast.Mark), markOf(x.Last)
+	f.SYNLast, f.SentLast, f.DataLast, f.SYNs, f.FINs = x.SynLast, x.SentLast, x.DataLast, x.SYNs, x.FINs
+	f.Asked, f.AskedIdle, f.Repeats = markOf(x.Asked), time.Duration(x.AskedIdle)*time.Millisecond, x.Repeats
+	f.ZeroWindow = markOf(x.ZeroSince)
+	f.DataSegments = uint64(x.DataSegments)
+	f.AcksFIN = y.HasFIN() && x.Acks(y.Fin+1)
+	f.PastFIN = 0
 	dataEnd := x.Next
 	if x.HasFIN() {
 		dataEnd = x.Fin
 	}
-	past := uint32(0)
 	if y.HasFIN() && x.DataSegments > 0 && dataEnd.After(y.FinAck) {
-		past = uint32(dataEnd.Sub(y.FinAck))
-	}
-	return Endpoint{
-		Addr: e.addr, Port: e.port,
-		State: v.state, Certainty: v.certainty, Since: v.since, SinceAtLeast: v.atLeast, why: v.why,
-		GaveUp: v.why.reason == becauseGaveUp,
-		Facts: Facts{
-			SYN: markOf(x.Syn), FirstACK: markOf(x.FirstPlain), AckReached: markOf(x.AckReached), FIN: markOf(x.FinSent),
-			RSTFirst: markOf(x.ResetFirst.Mark), RST: markOf(x.ResetLast.Mark), Last: markOf(x.Last),
-			SYNLast: x.SynLast, SentLast: x.SentLast, DataLast: x.DataLast, SYNs: x.SYNs, FINs: x.FINs,
-			Asked: markOf(x.Asked), AskedIdle: time.Duration(x.AskedIdle) * time.Millisecond, Repeats: x.Repeats, ZeroWindow: markOf(x.ZeroSince),
-			AcksFIN:      y.HasFIN() && x.Acks(y.Fin+1),
-			PastFIN:      past,
-			DataSegments: uint64(x.DataSegments),
-		},
-		Packets: uint64(x.Packets), PayloadBytes: x.Payload,
-		Retransmitted: uint64(x.Retransmitted), OutOfOrder: uint64(x.OutOfOrder),
-		MissedBytes: x.Missed(y), ZeroWindows: uint64(x.ZeroWindows),
+		f.PastFIN = uint32(dataEnd.Sub(y.FinAck))
 	}
 }
 
@@ -408,9 +406,9 @@ func closedFirst(x, y *reassembly.Direction) ClosedFirst {
 	return NoneClosed
 }
 
-func endedBy(x, y *reassembly.Direction, ends [2]conclusion) EndedBy {
-	for _, v := range ends {
-		switch v.state {
+func endedBy(x, y *reassembly.Direction, ends *[2]conclusion) EndedBy {
+	for i := range ends {
+		switch ends[i].state {
 		case tcp.Closed, tcp.TimeWait, tcp.Unknown, tcp.Listen:
 		default:
 			return NotEnded

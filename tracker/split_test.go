@@ -1,10 +1,12 @@
 package tracker_test
 
 import (
+	"math/rand/v2"
 	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"tcpleak/tcp"
 	"tcpleak/tracker"
@@ -70,6 +72,34 @@ func TestAListIsReadConcurrently(t *testing.T) {
 	for r := range readers {
 		if diff := cmp.Diff(ids[0], ids[r]); diff != "" || len(ids[r]) != l.Len() {
 			t.Errorf("reader %d, %d connections (-want +got):\n%s", r, len(ids[r]), diff)
+		}
+	}
+}
+
+// TestAViewSetsEverything reads each connection into one that held another before.
+func TestAViewSetsEverything(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	flags := []tcp.Flags{tcp.SYN, tcp.SYN | tcp.ACK, tcp.ACK, tcp.ACK, tcp.ACK | tcp.PSH, tcp.FIN | tcp.ACK, tcp.RST, tcp.RST | tcp.ACK, tcp.FIN, 0}
+	table := tracker.New(tracker.Config{})
+	for i := range 6000 {
+		s := at(i/25, int64(i)*1e6, flags[random.IntN(len(flags))], tcp.Seq(100+random.IntN(4)), tcp.Seq(300+random.IntN(4)))
+		s.Packet, s.Len, s.Window = uint64(i+1), uint32(random.IntN(3)), uint16(random.IntN(3))
+		if random.IntN(2) == 0 {
+			s = back(s)
+			s.Seq, s.Ack = s.Seq+200, s.Ack-200
+		}
+		table.Add([]tcp.Segment{s})
+	}
+	l := table.List()
+	const now = epoch + int64(100e9)
+	var reused tracker.Connection
+	for range 20_000 {
+		var fresh tracker.Connection
+		i := random.IntN(l.Len())
+		l.View(i, now, &fresh)
+		l.View(i, now, &reused)
+		if reused != fresh {
+			t.Fatalf("connection %d (-want +got):\n%s", fresh.ID, cmp.Diff(fresh, reused, cmpopts.IgnoreUnexported(tracker.Endpoint{}, tracker.Ref{})))
 		}
 	}
 }
