@@ -16,34 +16,42 @@ func (o Origin) Mark() Mark { return Mark{o.Time, o.Packet << flagBits} }
 //
 // What a Direction keeps and a Brief does not follows from the rest then: Unpack spells it out. It takes over where
 // Open, Answer and Continue cannot, all of which do the same as Direction.Add.
+//
+// It lies in two parts, as memory is fetched in lines of 64 octets: a segment in the middle of a connection leaves Rare alone.
 type Brief struct {
 	first tcp.Seq // ISS with a SYN, else Low
 	Next  tcp.Seq
 	Ack   tcp.Seq
+	has   Facts
 
-	finAck    tcp.Seq
 	seqBelow  tcp.Seq
 	tsBelow   uint32
 	tsReached uint32
 	tsVal     uint32
 	tsEcr     uint32
-	synTSVal  uint32 // without a SYN, and as long as X sent nothing but ACKs: TopAck
 	ackStep   uint32
 	packets   uint32
 	data      uint32 // DataSegments
 	askedIdle uint32
-	has       Facts
 
-	last       smallMark
-	asked      smallMark // seen if has has hasAsked
-	ackReached smallMark
-	firstPlain smallMark
-	syn        smallMark
-	advanced   uint32 // low 32 bits of 48, like those of a smallMark; the high ones are in tops
-	dataLast   uint32 // valid with FIN, before which it is advanced
-	finPacket  uint32 // of FinSent, whose time is advanced
-	tops       struct{ advanced, dataLast, fin uint16 }
-	window     uint16
+	last        smallMark
+	asked       smallMark // seen if has has hasAsked
+	ackReached  smallMark
+	advanced    uint32 // low 32 bits of 48, like those of a smallMark
+	advancedTop uint16
+	window      uint16
+}
+
+// Rare is the part of a Brief that the opening and the close fill in.
+type Rare struct {
+	firstPlain  smallMark
+	synTSVal    uint32 // without a SYN, and as long as X sent nothing but ACKs: TopAck
+	finAck      tcp.Seq
+	dataLast    uint32 // valid with FIN, before which it is advanced
+	dataLastTop uint16
+	fin         uint8  // of FinSent, the lower flags; its time is advanced
+	syn         uint8  // of Syn, the lower flags
+	finPacket   uint32 // of FinSent
 }
 
 const (
@@ -94,21 +102,21 @@ func (b *Brief) FIN() (tcp.Seq, bool) { return b.Next - 1, b.has&FIN != 0 }
 // Acks is Direction.Acks.
 func (b *Brief) Acks(seq tcp.Seq) bool { return b.has&ACK != 0 && b.Ack.AtOrAfter(seq) }
 
-// Pack returns d in brief, and false where that would leave out something.
-func Pack(d *Direction, at Origin) (b Brief, ok bool) {
+// Pack returns d in brief, and false where that would leave out something. syn is where the SYN is kept, as in Unpack.
+func Pack(d *Direction, at Origin, syn *SYN) (b Brief, r Rare, ok bool) {
 	if d.Has&^inBrief != 0 || d.nHoles != 0 || d.Retransmitted|d.OutOfOrder|d.ZeroWindows != 0 || d.Probes|d.Repeats != 0 ||
 		d.SYNs > 1 || d.FINs > 1 || d.ResetFirst.Seen() {
-		return b, false
+		return b, r, false
 	}
 	advanced, dataLast := d.advanced-at.Time, d.DataLast-at.Time
 	b = Brief{
 		first: d.Low, Next: d.Next, Ack: d.Ack,
-		finAck: d.FinAck, seqBelow: d.SeqBelow, tsBelow: d.TSBelow, tsReached: d.TSReached, tsVal: d.TSVal, tsEcr: d.TSEcr,
-		synTSVal: d.SynTSVal, ackStep: d.AckStep, packets: d.Packets, data: d.DataSegments, askedIdle: d.AskedIdle,
+		seqBelow: d.SeqBelow, tsBelow: d.TSBelow, tsReached: d.TSReached, tsVal: d.TSVal, tsEcr: d.TSEcr,
+		ackStep: d.AckStep, packets: d.Packets, data: d.DataSegments, askedIdle: d.AskedIdle,
 		has: d.Has | Facts(d.WindowScale)<<scaleShift, window: d.Window,
-		last: small(d.Last, at), advanced: uint32(advanced),
+		last: small(d.Last, at), advanced: uint32(advanced), advancedTop: uint16(advanced >> 32),
 	}
-	b.tops.advanced = uint16(advanced >> 32)
+	r = Rare{synTSVal: d.SynTSVal, finAck: d.FinAck}
 	if d.Asked.Seen() {
 		b.has |= hasAsked
 		b.asked = small(d.Asked, at)
@@ -117,23 +125,27 @@ func Pack(d *Direction, at Origin) (b Brief, ok bool) {
 		b.ackReached = small(d.AckReached, at)
 	}
 	if d.Has&Plain != 0 {
-		b.firstPlain = small(d.FirstPlain, at)
+		r.firstPlain = small(d.FirstPlain, at)
 	}
 	if d.HasSYN() {
-		b.syn = small(d.Syn, at)
+		m := small(d.Syn, at)
+		r.syn = uint8(m.rest)
+		if syn != nil {
+			*syn = SYN{m.low, m.packet, uint16(m.rest >> 16)}
+		}
 	}
 	if b.onlyACKs() {
-		b.synTSVal = uint32(d.TopAck)
+		r.synTSVal = uint32(d.TopAck)
 	}
 	if d.Has&FIN != 0 {
 		fin := small(d.FinSent, at)
-		b.finPacket, b.tops.fin = fin.packet, uint16(fin.rest)
-		b.dataLast, b.tops.dataLast = uint32(dataLast), uint16(dataLast>>32)
+		r.finPacket, r.fin = fin.packet, uint8(fin.rest)
+		r.dataLast, r.dataLastTop = uint32(dataLast), uint16(dataLast>>32)
 	}
 	var back Direction
-	b.Unpack(&back, at)
+	b.Unpack(&back, &r, at, syn)
 	d.settle()
-	return b, back == *d
+	return b, r, back == *d
 }
 
 // onlyACKs reports whether X was seen to send nothing that occupies sequence space, but ACKs.
@@ -151,11 +163,18 @@ func (d *Direction) settle() {
 	}
 }
 
-// Unpack fills in d with what b says.
-func (b *Brief) Unpack(d *Direction, at Origin) {
+// SYN is where and when a SYN was first seen, relative to an Origin.
+type SYN struct {
+	low    uint32
+	packet uint32
+	top    uint16
+}
+
+// Unpack fills in d with what b and r say. syn is that of the direction; nil for that of which the Origin is the SYN.
+func (b *Brief) Unpack(d *Direction, r *Rare, at Origin, syn *SYN) {
 	*d = Direction{
 		Low: b.first, Next: b.Next, Ack: b.Ack,
-		SeqBelow: b.seqBelow, TSBelow: b.tsBelow, TSReached: b.tsReached, TSVal: b.tsVal, TSEcr: b.tsEcr, SynTSVal: b.synTSVal,
+		SeqBelow: b.seqBelow, TSBelow: b.tsBelow, TSReached: b.tsReached, TSVal: b.tsVal, TSEcr: b.tsEcr, SynTSVal: r.synTSVal,
 		AckStep: b.ackStep, Window: b.window, WindowScale: uint8(b.has >> scaleShift), Has: b.has & (hasAsked - 1),
 		Packets: b.packets, DataSegments: b.data, AskedIdle: b.askedIdle,
 	}
@@ -163,7 +182,7 @@ func (b *Brief) Unpack(d *Direction, at Origin) {
 		return
 	}
 	d.Last = b.last.mark(at)
-	d.advanced = at.Time + fromTop(b.advanced, b.tops.advanced)
+	d.advanced = at.Time + fromTop(b.advanced, b.advancedTop)
 	payload := uint32(b.Next - b.first)
 	if payload > 0 {
 		d.SentLast = d.advanced
@@ -177,18 +196,22 @@ func (b *Brief) Unpack(d *Direction, at Origin) {
 	if b.has&(BareSYN|SYNACK) != 0 {
 		payload--
 		d.ISS, d.SynEnd = b.first, b.first+1
-		d.Syn = b.syn.mark(at)
+		m := smallMark{rest: uint32(r.syn)}
+		if syn != nil {
+			m = smallMark{syn.low, syn.packet, uint32(syn.top)<<16 | uint32(r.syn)}
+		}
+		d.Syn = m.mark(at)
 		d.SYNs, d.SynLast, d.SynAsked = 1, d.Syn.Time, d.Syn.Time
 	}
 	if b.has&Plain != 0 {
-		d.FirstPlain = b.firstPlain.mark(at)
+		d.FirstPlain = r.firstPlain.mark(at)
 		d.FirstAck = d.FirstPlain
 	}
 	if b.has&ACK != 0 {
 		d.AckReached = b.ackReached.mark(at)
 		d.Top, d.TopAck, d.topTime = b.Next-1, b.Ack, d.AckReached.Time
 		if b.onlyACKs() {
-			d.Top, d.TopAck, d.topTime = b.Next, tcp.Seq(b.synTSVal), d.FirstPlain.Time
+			d.Top, d.TopAck, d.topTime = b.Next, tcp.Seq(r.synTSVal), d.FirstPlain.Time
 			d.SynTSVal = 0
 		}
 		if b.has&SYNACK != 0 {
@@ -197,9 +220,9 @@ func (b *Brief) Unpack(d *Direction, at Origin) {
 	}
 	if b.has&FIN != 0 {
 		payload--
-		d.Fin, d.FinAck, d.FINs = b.Next-1, b.finAck, 1
-		d.FinSent = Mark{d.advanced, (at.Packet+uint64(b.finPacket))<<flagBits | uint64(b.tops.fin)}
-		d.DataLast = at.Time + fromTop(b.dataLast, b.tops.dataLast)
+		d.Fin, d.FinAck, d.FINs = b.Next-1, r.finAck, 1
+		d.FinSent = Mark{d.advanced, (at.Packet+uint64(r.finPacket))<<flagBits | uint64(r.fin)}
+		d.DataLast = at.Time + fromTop(r.dataLast, r.dataLastTop)
 		if b.data == 0 {
 			d.DataLast = 0
 		}
@@ -216,14 +239,14 @@ func stamp(s *tcp.Segment, at Origin) (m smallMark, t int64, ok bool) {
 
 // CanOpen reports whether Open may be called with s.
 func CanOpen(s *tcp.Segment) bool {
-	return s.Flags&(tcp.SYN|tcp.ACK|tcp.FIN|tcp.RST) == tcp.SYN && s.Len == 0 && s.Window != 0
+	return s.Flags&(tcp.SYN|tcp.ACK|tcp.FIN|tcp.RST|tcp.AE) == tcp.SYN && s.Len == 0 && s.Window != 0
 }
 
 // Open takes in s, the SYN that is the first segment of a connection, as Direction.Add does.
-func (x *Brief) Open(s *tcp.Segment) {
+func (x *Brief) Open(s *tcp.Segment, r *Rare) {
 	m := smallMark{rest: uint32(s.Flags & (1<<flagBits - 1))}
 	*x = Brief{has: Started | BareSYN | Below | hasAsked, packets: 1, seqBelow: s.Seq + 1, last: m, asked: m}
-	x.addSYN(s, m)
+	x.addSYN(s, r)
 	if x.has&TimestampSent != 0 {
 		x.has |= TSBelow
 		x.tsBelow = s.Options.TSVal
@@ -231,22 +254,24 @@ func (x *Brief) Open(s *tcp.Segment) {
 }
 
 // Answer takes in s, the first segment of y's peer x, as Direction.Add does, if it is the SYN-ACK that answers y's SYN;
-// otherwise it returns false and leaves x as it is.
-func (x *Brief) Answer(s *tcp.Segment, y *Brief, at Origin) bool {
+// otherwise it returns false and leaves all as it is.
+func (x *Brief) Answer(s *tcp.Segment, y *Brief, r *Rare, at Origin, syn *SYN) bool {
 	m, t, ok := stamp(s, at)
-	if s.Flags&(tcp.SYN|tcp.ACK|tcp.FIN|tcp.RST) != tcp.SYN|tcp.ACK || s.Len > 0 || s.Window == 0 || s.Options.SACKs > 0 || !ok ||
+	if s.Flags&(tcp.SYN|tcp.ACK|tcp.FIN|tcp.RST|tcp.AE) != tcp.SYN|tcp.ACK || s.Len > 0 || s.Window == 0 || s.Options.SACKs > 0 || !ok ||
 		x.packets > 0 || y.has&(BareSYN|SYNACK|ACK) != BareSYN || s.Ack != y.Next {
 		return false
 	}
 	*x = Brief{has: Started | SYNACK | ACK | hasAsked, packets: 1, Ack: s.Ack, tsReached: s.Options.TSVal, last: m, asked: m, ackReached: m,
 		askedIdle: idle(t - y.last.time())}
-	x.advanced, x.tops.advanced = uint32(t), uint16(t>>32)
-	x.addSYN(s, m)
+	x.advanced, x.advancedTop = uint32(t), uint16(t>>32)
+	*syn = SYN{m.low, m.packet, uint16(m.rest >> 16)}
+	x.addSYN(s, r)
 	return true
 }
 
-func (x *Brief) addSYN(s *tcp.Segment, m smallMark) {
-	x.first, x.Next, x.syn, x.window = s.Seq, s.Seq+1, m, s.Window
+func (x *Brief) addSYN(s *tcp.Segment, r *Rare) {
+	x.first, x.Next, x.window = s.Seq, s.Seq+1, s.Window
+	*r = Rare{syn: uint8(s.Flags)}
 	if s.Options.Has&tcp.HasWindowScale != 0 {
 		x.has |= ScaleSent | Facts(s.Options.WindowScale&15)<<scaleShift
 	}
@@ -255,13 +280,13 @@ func (x *Brief) addSYN(s *tcp.Segment, m smallMark) {
 	}
 	if s.Options.Has&tcp.HasTimestamps != 0 {
 		x.has |= TimestampSent | SynTimestamp
-		x.tsVal, x.synTSVal = s.Options.TSVal, s.Options.TSVal
+		x.tsVal, r.synTSVal = s.Options.TSVal, s.Options.TSVal
 	}
 }
 
 // Continue takes in s as Direction.Add does, if it is what comes next, in order and in time: an ACK, payload, a FIN. Otherwise
-// it returns false and leaves x as it is.
-func (x *Brief) Continue(s *tcp.Segment, y *Brief, at Origin) bool {
+// it returns false and leaves all as it is.
+func (x *Brief) Continue(s *tcp.Segment, y *Brief, r *Rare, at Origin) bool {
 	m, t, ok := stamp(s, at)
 	if s.Flags&(tcp.SYN|tcp.ACK|tcp.RST) != tcp.ACK || s.Window == 0 || s.Options.SACKs > 0 || !ok ||
 		x.has&(ACK|BareSYN) == 0 || y.has&Started == 0 || s.Seq != x.Next || s.Ack.After(y.Next) || x.has&ACK != 0 && s.Ack.Before(x.Ack) {
@@ -273,11 +298,11 @@ func (x *Brief) Continue(s *tcp.Segment, y *Brief, at Origin) bool {
 	}
 	end := s.End()
 	if end != s.Seq {
-		if x.has&FIN != 0 || uint32(end-x.first) > memory {
+		if x.has&FIN != 0 || uint32(end-x.first) > memory || s.Flags.Has(tcp.FIN|tcp.AE) {
 			return false
 		}
 		if x.onlyACKs() {
-			x.synTSVal = 0
+			r.synTSVal = 0
 		}
 		if last := y.last.time(); x.has&hasAsked == 0 || last >= x.asked.time() {
 			x.has |= hasAsked
@@ -303,7 +328,7 @@ func (x *Brief) Continue(s *tcp.Segment, y *Brief, at Origin) bool {
 		x.has |= BeyondSYN
 	}
 	if x.has&Plain == 0 {
-		x.firstPlain = m
+		r.firstPlain = m
 	}
 	x.has |= ACK | Plain
 	if s.Options.Has&tcp.HasTimestamps != 0 {
@@ -325,13 +350,13 @@ func (x *Brief) Continue(s *tcp.Segment, y *Brief, at Origin) bool {
 		if !y.Acks(s.Seq) {
 			x.has |= FINQueued
 		}
-		x.finAck, x.finPacket, x.tops.fin = s.Ack, m.packet, uint16(m.rest)
-		x.dataLast, x.tops.dataLast = x.advanced, x.tops.advanced
+		r.finAck, r.finPacket, r.fin = s.Ack, m.packet, uint8(m.rest)
+		r.dataLast, r.dataLastTop = x.advanced, x.advancedTop
 		if s.Len > 0 {
-			x.dataLast, x.tops.dataLast = uint32(t), uint16(t>>32)
+			r.dataLast, r.dataLastTop = uint32(t), uint16(t>>32)
 		}
 	}
-	x.advanced, x.tops.advanced = uint32(t), uint16(t>>32)
+	x.advanced, x.advancedTop = uint32(t), uint16(t>>32)
 	if s.Len > 0 {
 		x.data++
 	}

@@ -14,8 +14,17 @@ type pair struct {
 	at    Origin
 	full  [2]Direction
 	brief [2]Brief
+	rare  [2]Rare
+	syn   SYN // of direction 1
 	spelt bool // brief has been given up
 	took  int  // by the short way
+}
+
+func (p *pair) synOf(dir int) *SYN {
+	if dir == 0 {
+		return nil
+	}
+	return &p.syn
 }
 
 // add takes in s both ways and reports a difference.
@@ -24,7 +33,7 @@ func (p *pair) add(s *tcp.Segment, dir int) string {
 	if p.at == (Origin{}) {
 		p.at = Origin{s.Time, s.Packet}
 	}
-	before := p.brief[dir]
+	before, rare := p.brief[dir], p.rare[dir]
 	if !x.Foreign(s, y) {
 		x.Add(s, y)
 	} else {
@@ -36,17 +45,17 @@ func (p *pair) add(s *tcp.Segment, dir int) string {
 	bx, by := &p.brief[dir], &p.brief[1-dir]
 	first := bx.packets == 0 && by.packets == 0
 	if first && CanOpen(s) {
-		bx.Open(s)
+		bx.Open(s, &p.rare[dir])
 		p.took++
-	} else if !first && (bx.Answer(s, by, p.at) || bx.Continue(s, by, p.at)) {
+	} else if !first && (dir == 1 && bx.Answer(s, by, &p.rare[dir], p.at, &p.syn) || bx.Continue(s, by, &p.rare[dir], p.at)) {
 		p.took++
 	} else {
-		if *bx != before {
+		if *bx != before || p.rare[dir] != rare {
 			return "changed although refused"
 		}
 		for i := range p.full {
-			b, ok := Pack(&p.full[i], p.at)
-			p.brief[i] = b
+			b, r, ok := Pack(&p.full[i], p.at, p.synOf(i))
+			p.brief[i], p.rare[i] = b, r
 			p.spelt = p.spelt || !ok
 		}
 		if p.spelt {
@@ -57,7 +66,7 @@ func (p *pair) add(s *tcp.Segment, dir int) string {
 		want := p.full[i]
 		want.settle()
 		var got Direction
-		p.brief[i].Unpack(&got, p.at)
+		p.brief[i].Unpack(&got, &p.rare[i], p.at, p.synOf(i))
 		if got != want {
 			return cmp.Diff(want, got, cmp.AllowUnexported(Direction{}, Mark{}, Reset{}))
 		}

@@ -63,7 +63,7 @@ func (e *Encapsulation) AddTunnel(t TunnelType, id uint32) bool {
 }
 
 // MaxEncapsulations bounds an EncapTable. Forged VLAN and tunnel ids are free for a sender; a network has thousands.
-const MaxEncapsulations = 1 << 18
+const MaxEncapsulations = 1<<18 - 1
 
 // EncapTable gives each Encapsulation a small id, so that a Segment carries one word. It is safe for concurrent use.
 // The zero value is ready; id 0 is the empty encapsulation.

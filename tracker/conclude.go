@@ -221,7 +221,7 @@ func (t *part) forged(c *conn, dir int, now int64) bool {
 func (t *part) oldSYN(c *conn, dir int) bool {
 	if y := &c.dirs[1-dir]; c.dirs[dir].Packets == 0 && y.Has&reassembly.SYNACK != 0 {
 		var buf conn
-		for i := c.older; i != none; i = t.at(i).older {
+		for i := c.older; i != none; i = t.older(i) {
 			old := t.load(i, &buf)
 			if x := &old.dirs[old.directionOf(c.ends[dir])]; x.Has&reassembly.BareSYN != 0 && (x.ISS+1 == y.Ack || x.SynEnd == y.Ack) {
 				return true

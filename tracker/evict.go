@@ -48,8 +48,8 @@ func (c *conn) completed() bool {
 // classify returns the class of the connection at index, without spelling it out where that is not needed.
 func (p *part) classify(index uint32) class {
 	r := p.at(index)
-	if r.spelt != none {
-		return p.speltAt(r.spelt).classify()
+	if r.meta&metaSpelt != 0 {
+		return p.spelt.at(r.link).classify()
 	}
 	a, b := &r.dirs[0], &r.dirs[1]
 	has := a.Has() | b.Has()
@@ -109,12 +109,13 @@ func (p *part) makeRoom() {
 // spell keeps the connection c spelt out from now on.
 func (p *part) spell(c *conn) {
 	r := p.at(c.index)
-	if r.spelt == none {
+	if r.meta&metaSpelt == 0 {
 		for !p.spelt.room() && !p.hasRoomFor(speltBytes) && p.evictSpelt(c) {
 		}
-		r.spelt = p.spelt.take()
+		r.link = p.spelt.take()
+		r.meta |= metaSpelt
 	}
-	*p.speltAt(r.spelt) = *c
+	*p.spelt.at(r.link) = *c
 }
 
 // evictSpelt forgets one of the connections that are spelt out: of a few, that which matters least. It takes none with the
@@ -124,7 +125,7 @@ func (p *part) evictSpelt(c *conn) bool {
 	worst, worstClass := none, classNone
 	for tried := uint32(0); tried < p.spelt.used && (worst == none || tried < few); tried++ {
 		p.hand = (p.hand + 1) % p.spelt.used
-		if old := p.speltAt(p.hand); old.index != none && old.ends != c.ends && (old.ends != [2]endpoint{c.ends[1], c.ends[0]}) {
+		if old := p.spelt.at(p.hand); old.index != none && old.ends != c.ends && (old.ends != [2]endpoint{c.ends[1], c.ends[0]}) {
 			if class := old.classify(); class < worstClass {
 				worst, worstClass = old.index, class
 			}

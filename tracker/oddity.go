@@ -85,7 +85,7 @@ func (p *part) noteOdd(c *conn, dir int, s *tcp.Segment, v reassembly.Verdict) {
 
 // noteReuse looks at a SYN that opens the connection at index, while there is an older one with the same addresses and ports.
 func (p *part) noteReuse(index uint32, s *tcp.Segment) {
-	older := p.at(index).older
+	older := p.older(index)
 	if older == none || s.Flags.Any(tcp.ACK|tcp.RST) {
 		return
 	}

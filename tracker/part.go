@@ -20,7 +20,7 @@ type part struct {
 	odd      map[uint32]*[2]Oddities // by index; few connections have any
 	position uint32                  // in the batch, of the segment at hand
 	heard    []listenKey             // endpoints that answered a SYN, since the last batch
-	told     [64]listenKey           // some of those that heard has had, so that it has few twice
+	told     [256]uint64             // hashes of some of those that heard has had, so that it has few twice
 	limits   limits
 	pressed  bool // it has been full: the queues are kept
 	queues   [numClasses]queue
@@ -64,7 +64,24 @@ func (p *part) held() int { return p.records.held() - 1 }
 
 func (p *part) at(index uint32) *record { return p.records.at(index) }
 
-func (p *part) speltAt(i uint32) *conn { return p.spelt.at(i) }
+// older returns the index of the incarnation before that at index, or none.
+func (p *part) older(index uint32) uint32 {
+	r := p.at(index)
+	if r.meta&metaSpelt != 0 {
+		return p.spelt.at(r.link).older
+	}
+	return r.link
+}
+
+// setOlder links the incarnation at older behind that at index.
+func (p *part) setOlder(index, older uint32) {
+	r := p.at(index)
+	if r.meta&metaSpelt != 0 {
+		p.spelt.at(r.link).older = older
+	} else {
+		r.link = older
+	}
+}
 
 // add takes in a segment. It returns the index of the connection that it began, or none.
 func (p *part) add(s *tcp.Segment, k *track, position int) (began uint32) {
@@ -85,7 +102,7 @@ func (p *part) add(s *tcp.Segment, k *track, position int) (began uint32) {
 		}
 	} else {
 		head = sl & indexMask
-		if r := p.at(head); r.spelt == none && p.ordinary(r, head, s, dir) {
+		if r := p.at(head); r.meta&metaSpelt == 0 && p.ordinary(r, head, s, dir) {
 			return none
 		}
 	}
@@ -104,7 +121,7 @@ func (p *part) open(s *tcp.Segment, hash uint64) uint32 {
 	}
 	index := p.allocate(s)
 	r := p.at(index)
-	r.dirs[0].Open(s)
+	r.dirs[0].Open(s, &r.rare[0])
 	var zeek compat.Zeek
 	var completeness compat.Completeness
 	zeek.Segment(s, 0, compat.Seen{})
@@ -122,11 +139,11 @@ func (p *part) ordinary(r *record, index uint32, s *tcp.Segment, dir int) bool {
 	x, y := &r.dirs[dir], &r.dirs[1-dir]
 	switch {
 	case s.Flags&(tcp.SYN|tcp.RST) == 0:
-		if !x.Continue(s, y, r.origin()) {
+		if !x.Continue(s, y, &r.rare[dir], r.origin()) {
 			return false
 		}
-	case r.older == none && s.Flags&(tcp.SYN|tcp.ACK|tcp.RST|tcp.FIN) == tcp.SYN|tcp.ACK:
-		if !x.Answer(s, y, r.origin()) {
+	case r.link == none && dir == 1 && s.Flags&(tcp.SYN|tcp.ACK|tcp.RST|tcp.FIN) == tcp.SYN|tcp.ACK:
+		if !x.Answer(s, y, &r.rare[dir], r.origin(), &r.syn) {
 			return false
 		}
 		p.listening(endpoint{s.Src, s.SrcPort}, s.Encap)
@@ -193,7 +210,7 @@ func (p *part) take(index uint32, s *tcp.Segment, hash uint64) {
 	}
 	if nothing {
 		// Nothing is there, neither a newer connection with the same addresses and ports.
-		for i := p.newest(s, hash); i != index && i != none; i = p.at(i).older {
+		for i := p.newest(s, hash); i != index && i != none; i = p.older(i) {
 			newer := p.load(i, &p.work)
 			newer.leaves(s, false)
 			p.save(newer)
@@ -226,11 +243,10 @@ func (p *part) supersede(index uint32, s *tcp.Segment) {
 }
 
 func (p *part) listening(e endpoint, encap uint32) {
-	k := listenKey{e, encap}
-	cached := &p.told[(e.addr.Lo^uint64(e.port))%uint64(len(p.told))]
-	if *cached != k {
-		*cached = k
-		p.heard = append(p.heard, k)
+	hash := mix(e.addr.Hi^p.cfg.Seed, e.addr.Lo^uint64(e.port)<<48^uint64(encap))
+	if told := &p.told[hash%uint64(len(p.told))]; *told != hash {
+		*told = hash
+		p.heard = append(p.heard, listenKey{e, encap})
 	}
 }
 
@@ -260,15 +276,6 @@ func (p *part) find(s *tcp.Segment, hash uint64, head uint32) (index uint32, isN
 		p.noteReuse(index, s)
 	}
 	return index, true
-}
-
-// setOlder links the incarnation at older behind that at index.
-func (p *part) setOlder(index, older uint32) {
-	r := p.at(index)
-	r.older = older
-	if r.spelt != none {
-		p.speltAt(r.spelt).older = older
-	}
 }
 
 // home is where the search for a key begins, and tag what its slot holds in the upper bits.
@@ -304,7 +311,7 @@ func (p *part) newest(s *tcp.Segment, hash uint64) uint32 {
 // incarnation picks, among the connections with the key of s, the one that s belongs to; none if it opens or shows another.
 func (p *part) incarnation(s *tcp.Segment, head uint32) uint32 {
 	if s.Flags.Any(tcp.SYN) && !s.Flags.Any(tcp.RST) {
-		for i := head; i != none && !s.Flags.Any(tcp.ACK); i = p.at(i).older {
+		for i := head; i != none && !s.Flags.Any(tcp.ACK); i = p.older(i) {
 			c := p.load(i, &p.work)
 			dir := c.direction(s)
 			// Repeated although it was refused, it may cross a newer SYN of the peer.
@@ -312,7 +319,7 @@ func (p *part) incarnation(s *tcp.Segment, head uint32) uint32 {
 				return i
 			}
 		}
-		for i := head; i != none; i = p.at(i).older {
+		for i := head; i != none; i = p.older(i) {
 			c := p.load(i, &p.work)
 			dir := c.direction(s)
 			belongs, replaces := c.opens(s, dir)
@@ -347,7 +354,7 @@ const maxIncarnations = 8
 // trimChain cuts off all but the newest incarnations of a key: each costs every segment a comparison.
 func (p *part) trimChain(index uint32) {
 	for n := 1; index != none; n++ {
-		older := p.at(index).older
+		older := p.older(index)
 		if n == maxIncarnations {
 			p.setOlder(index, none)
 		}
@@ -365,7 +372,7 @@ func (p *part) allocate(s *tcp.Segment) uint32 {
 	r := p.at(index)
 	*r = record{
 		id: p.position, time: [2]uint32{uint32(s.Time), uint32(s.Time >> 32)}, packet: uint32(s.Packet), packetHi: uint16(s.Packet >> 32),
-		port: [2]uint16{s.SrcPort, s.DstPort}, older: none, spelt: none,
+		port: [2]uint16{s.SrcPort, s.DstPort}, link: none,
 		meta: meta(s.Encap)&metaEncap | metaActive | metaNew | meta(classNone)<<classShift,
 	}
 	if s.Src.Is4() && s.Dst.Is4() {
@@ -414,7 +421,7 @@ func (p *part) hashOfRecord(r *record) uint64 {
 
 // remove forgets the connection at index.
 func (p *part) remove(index uint32) {
-	r := p.at(index)
+	r, older := p.at(index), p.older(index)
 	ends := p.ends(r)
 	s := tcp.Segment{
 		Src: ends[0].addr, SrcPort: ends[0].port, Dst: ends[1].addr, DstPort: ends[1].port, Encap: uint32(r.meta & metaEncap),
@@ -422,15 +429,15 @@ func (p *part) remove(index uint32) {
 	slot, _ := p.lookup(&s, p.hashOfRecord(r))
 	if sl := p.slots[slot]; sl != none {
 		switch head := sl & indexMask; {
-		case head == index && r.older != none:
-			p.slots[slot] = sl&^indexMask | r.older
-			p.at(r.older).meta &^= metaBehind
+		case head == index && older != none:
+			p.slots[slot] = sl&^indexMask | older
+			p.at(older).meta &^= metaBehind
 		case head == index:
 			p.clearSlot(slot)
 		default:
-			for j := head; j != none; j = p.at(j).older {
-				if p.at(j).older == index {
-					p.setOlder(j, r.older)
+			for j := head; j != none; j = p.older(j) {
+				if p.older(j) == index {
+					p.setOlder(j, older)
 					break
 				}
 			}
@@ -439,9 +446,9 @@ func (p *part) remove(index uint32) {
 	if len(p.odd) > 0 {
 		delete(p.odd, index)
 	}
-	if r.spelt != none {
-		p.speltAt(r.spelt).index = none
-		p.spelt.give(r.spelt)
+	if r.meta&metaSpelt != 0 {
+		p.spelt.at(r.link).index = none
+		p.spelt.give(r.link)
 	}
 	if r.meta&metaSix != 0 {
 		p.six.give(r.addr[0])

@@ -8,26 +8,30 @@ import (
 
 // record is a connection as the table keeps it. Where all that happened to it is ordinary, it is all here; else the rest is
 // in a conn. It holds no pointer, so that the garbage collector passes over millions of them.
+//
+// It is five lines of 64 octets, and begins with one: a segment in the middle of a connection needs the first four.
 type record struct {
-	time     [2]uint32 // of the first segment, ns since 1970, the low half first: a record needs no padding to 8 octets
+	time     [2]uint32 // of the first segment, ns since 1970, the low half first: a uint64 would be no better aligned
 	packet   uint32    // of the first segment, with packetHi
-	id       uint32    // with idHi; the position in the batch until the batch is taken in
-	packetHi uint16
-	idHi     uint16
 	port     [2]uint16 // by direction; direction 0 is that of the first segment
 	addr     [2]uint32 // IPv4; of IPv6, the first is an index of part.six
 	meta     meta
-	older    uint32 // index of the incarnation before this one, or none
-	spelt    uint32 // index of a conn in part.spelt, or none; dirs and zeek are then without meaning
 	zeek     compat.BriefZeek
+	packetHi uint16
+	idHi     uint16
+	id       uint32 // the position in the batch until that is taken in
+	link     uint32 // to the incarnation before this one, or none; with metaSpelt the index of a conn, which has that
 	dirs     [2]reassembly.Brief
+	syn      reassembly.SYN // of direction 1
+	rare     [2]reassembly.Rare
 }
 
 // meta holds a few small things: the encapsulation in the lowest bits, Wireshark's completeness in the highest.
 type meta uint32
 
 const (
-	metaEncap  meta = 1<<19 - 1 // 0 to tcp.MaxEncapsulations
+	metaEncap  meta = 1<<18 - 1 // 0 to tcp.MaxEncapsulations
+	metaSpelt  meta = 1 << 18   // dirs, syn, rare and zeek have no meaning
 	metaSix    meta = 1 << 19   // IPv6
 	metaActive meta = 1 << 20   // seen since eviction last passed it by
 	metaBehind meta = 1 << 21   // there is a newer incarnation: no slot points to this one
@@ -94,7 +98,7 @@ type conn struct {
 	disputed [2]int64
 	zeek     compat.Zeek
 	encap    uint32
-	older    uint32 // as in record
+	older    uint32 // index of the incarnation before this one, or none
 	index    uint32 // of its record
 	comp     compat.Completeness
 }
@@ -103,36 +107,36 @@ type conn struct {
 // the table; save makes changes last.
 func (p *part) load(index uint32, buf *conn) *conn {
 	r := p.at(index)
-	if r.spelt != none {
-		return p.speltAt(r.spelt)
+	if r.meta&metaSpelt != 0 {
+		return p.spelt.at(r.link)
 	}
 	at := r.origin()
 	buf.start, buf.ends = at, p.ends(r)
-	for dir := range r.dirs {
-		r.dirs[dir].Unpack(&buf.dirs[dir], at)
-	}
+	r.dirs[0].Unpack(&buf.dirs[0], &r.rare[0], at, nil)
+	r.dirs[1].Unpack(&buf.dirs[1], &r.rare[1], at, &r.syn)
 	buf.left, buf.disputed = [2]leaving{}, [2]int64{}
 	n := r.numbers()
 	r.zeek.Unpack(&buf.zeek, &n)
-	buf.encap, buf.older, buf.index, buf.comp = uint32(r.meta&metaEncap), r.older, index, r.completeness()
+	buf.encap, buf.older, buf.index, buf.comp = uint32(r.meta&metaEncap), r.link, index, r.completeness()
 	return buf
 }
 
 // save takes over what was changed in c, which load returned: in brief where that says all.
 func (p *part) save(c *conn) {
 	r := p.at(c.index)
-	if r.spelt != none {
+	if r.meta&metaSpelt != 0 {
 		return
 	}
 	if c.left == ([2]leaving{}) && c.disputed == ([2]int64{}) {
-		a, okA := reassembly.Pack(&c.dirs[0], c.start)
-		b, okB := reassembly.Pack(&c.dirs[1], c.start)
-		if okA && okB {
+		var syn reassembly.SYN
+		a, rareA, okA := reassembly.Pack(&c.dirs[0], c.start, nil)
+		b, rareB, okB := reassembly.Pack(&c.dirs[1], c.start, &syn)
+		zeek, okZeek := c.zeek.Pack()
+		if okA && okB && okZeek {
 			dirs := r.dirs
 			r.dirs = [2]reassembly.Brief{a, b}
-			n := r.numbers()
-			if brief, ok := c.zeek.Pack(); ok && c.zeek.Has(&n) {
-				r.zeek = brief
+			if n := r.numbers(); c.zeek.Has(&n) {
+				r.rare, r.syn, r.zeek = [2]reassembly.Rare{rareA, rareB}, syn, zeek
 				r.setCompleteness(c.comp)
 				return
 			}
@@ -196,7 +200,7 @@ type slab[T any] struct {
 	free   []uint32
 }
 
-const slabSize = 512 // elements; 512 records are 21 pages of the Go heap with nothing left over
+const slabSize = 512 // elements; 512 records are 20 pages of the Go heap, of 8 KiB, with nothing left over
 
 func (s *slab[T]) at(i uint32) *T { return &s.chunks[i/slabSize][i%slabSize] }
 
