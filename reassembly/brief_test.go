@@ -15,7 +15,7 @@ type pair struct {
 	full  [2]Direction
 	brief [2]Brief
 	rare  [2]Rare
-	syn   SYN // of direction 1
+	syn   SYN  // of direction 1
 	spelt bool // brief has been given up
 	took  int  // by the short way
 }

@@ -224,7 +224,7 @@ func (t *Table) run(batch []tcp.Segment, tracks []track, began []uint32, worker,
 				n++
 			}
 		}
-		t.fetch(tracks, mine[:n])
+		t.fetch(batch, tracks, mine[:n])
 		for _, i := range mine[:n] {
 			k := &tracks[i]
 			began[i] = t.parts[t.partOf(k.hash)].add(&batch[i], k, int(i))
@@ -232,15 +232,15 @@ func (t *Table) run(batch []tcp.Segment, tracks []track, began []uint32, worker,
 	}
 }
 
-// fetch touches the slots and the connections of the segments at mine, so that the processor waits for all of that memory
+// fetch touches the segments at mine, their slots and their connections, so that the processor waits for all of that memory
 // at once and not for one after another. A branch on what is not there yet would make it wait.
-func (t *Table) fetch(tracks []track, mine []int32) {
+func (t *Table) fetch(batch []tcp.Segment, tracks []track, mine []int32) {
 	var slots [ahead]uint32
 	var sum uint32
 	for k, i := range mine {
 		p := t.parts[t.partOf(tracks[i].hash)]
 		slots[k] = p.slots[p.home(tracks[i].hash)]
-		sum += p.recent[tracks[i].print&uint64(len(p.recent)-1)].print
+		sum += p.recent[tracks[i].print&uint64(len(p.recent)-1)].print + uint32(batch[i].Seq) + uint32(batch[i].SrcPort)
 	}
 	for k, i := range mine {
 		p := t.parts[t.partOf(tracks[i].hash)]
