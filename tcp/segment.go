@@ -46,11 +46,11 @@ type SeqRange struct{ Left, Right Seq }
 // Options are the TCP options that say something about the state of a connection.
 type Options struct {
 	TSVal, TSEcr uint32 // RFC 7323, valid with HasTimestamps
-	SACK         [4]SeqRange
 	MSS          uint16 // octets, valid with HasMSS
 	WindowScale  uint8  // shift count 0 to 14, valid with HasWindowScale
-	SACKs        uint8  // how many of SACK are filled, 0 to 4
 	Has          OptionSet
+	SACKs        uint8 // how many of SACK are filled, 0 to 4
+	SACK         [4]SeqRange
 }
 
 // OptionSet says which options a header carried.
@@ -67,12 +67,12 @@ const (
 )
 
 // Segment is one TCP segment as the capture saw it. It is a value without pointers: the caller owns it and a Source fills
-// it in, so that reading allocates nothing.
+// it in, so that reading allocates nothing. It takes two cache lines: what is asked of every segment comes first, and
+// selective acknowledgments, which few have, come last.
 type Segment struct {
 	Time     int64  // nanoseconds since 1970 in UTC, as the capture stamped it
 	Packet   uint64 // number of the packet in the stream, from 1
 	Src, Dst Addr
-	Options  Options
 	Seq, Ack Seq
 	Len      uint32 // payload octets by the IP header, whatever the capture kept; 0 to 2³²-1
 	Encap    uint32 // identity of VLANs and tunnels around it, see EncapTable; 0 is none
@@ -81,6 +81,7 @@ type Segment struct {
 	Window   uint16 // as in the header, not scaled; WindowUnknown where the snap length cut it off
 	IPID     uint16 // IPv4 identification; 0 for IPv6
 	Flags    Flags
+	Options  Options
 }
 
 // WindowUnknown stands for a window that was not captured: open, as most are.

@@ -3,6 +3,7 @@ package tcp_test
 import (
 	"net/netip"
 	"testing"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -92,5 +93,12 @@ func TestStatesHaveRFCNames(t *testing.T) {
 	}
 	if got := tcp.State(200).String(); got != "UNKNOWN" {
 		t.Errorf("got %q", got)
+	}
+}
+
+// Batches of segments go from one processor's cache to another's, a line at a time.
+func TestASegmentTakesTwoCacheLines(t *testing.T) {
+	if size := unsafe.Sizeof(tcp.Segment{}); size != 2*64 {
+		t.Errorf("it has %d octets", size)
 	}
 }
