@@ -65,8 +65,13 @@ func BenchmarkRead(b *testing.B) {
 
 // BenchmarkDecode decodes one packet, of each common kind.
 func BenchmarkDecode(b *testing.B) {
+	syn := tcpData()
+	syn.SYN, syn.ACK, syn.Options = true, false, []layers.TCPOption{
+		{OptionType: 2, OptionLength: 4, OptionData: []byte{5, 180}}, {OptionType: 4, OptionLength: 2},
+		{OptionType: 8, OptionLength: 10, OptionData: make([]byte, 8)}, {OptionType: 1}, {OptionType: 3, OptionLength: 3, OptionData: []byte{7}}}
 	for name, f := range map[string][]byte{
 		"IPv4":       frame4(b),
+		"SYN":        build(b, ether(layers.EthernetTypeIPv4), ip4(layers.IPProtocolTCP), syn),
 		"IPv6":       build(b, ether(layers.EthernetTypeIPv6), gopacket.Payload(packet6(b))),
 		"VLAN":       build(b, ether(layers.EthernetTypeDot1Q), vlan(10, layers.EthernetTypeIPv4), gopacket.Payload(packet4(b))),
 		"VXLAN":      overUDP(b, portVXLAN, join(uint32(0x08000000), uint32(0x100)), frame4(b)),
