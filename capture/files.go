@@ -118,6 +118,7 @@ type fileSource struct {
 	waiting []*file      // by first packet, not yet reached
 	active  []*file      // a heap, the file with the earliest packet first
 	err     error        // why nothing more comes
+	records [64]record   // few enough that these and their headers stay in the first cache
 
 	reading sync.Mutex // held by Read, so that Close closes no file under it
 	done    chan struct{}
@@ -264,6 +265,8 @@ type brokenReader struct{ *truncation }
 
 func (b brokenReader) next(*packet) error { return b.truncation }
 
+func (brokenReader) ahead([]record, int64) (int, *tap, []byte) { return 0, nil, nil }
+
 // tap notes that f has packets of a link type.
 func (s *fileSource) tap(f *file, link linkType) (*tap, error) {
 	s.mu.Lock()
@@ -326,16 +329,18 @@ func (s *fileSource) fill(batch []tcp.Segment, limit int) (n int) {
 		}
 		f := s.active[0]
 		p := &f.head
-		s.seen(p.time)
+		s.records[0] = record{p.time, 0, uint32(len(p.data)), p.wire}
 		f.count++
-		r := Filtered
-		if p.on.filter == nil || p.on.filter.match(p.data, p.wire) {
-			r = s.decode(&batch[n], p.on.link, p.data, p.wire)
-		}
-		s.totals.count(r)
-		if r == decoded {
-			batch[n].Time, batch[n].Packet = p.time, s.packets
-			n++
+		n += s.take(batch[n:], s.records[:1], p.on, p.data)
+		// One by one is for files that overlap, and for the packet across the end of the buffer.
+		for before := s.others(); n < len(batch); {
+			k, on, buf := f.packets.ahead(s.records[:min(len(s.records), len(batch)-n, limit)], before)
+			if k == 0 {
+				break
+			}
+			f.count += uint64(k)
+			limit -= k
+			n += s.take(batch[n:], s.records[:k], on, buf)
 		}
 		if err := f.packets.next(p); err != nil {
 			if s.err = s.finish(f, err); s.err != nil {
@@ -346,6 +351,40 @@ func (s *fileSource) fill(batch []tcp.Segment, limit int) (n int) {
 			s.settle()
 		}
 	}
+	return n
+}
+
+// others returns the time of the earliest packet of any file but the first active one.
+func (s *fileSource) others() int64 {
+	t := int64(math.MaxInt64)
+	if len(s.waiting) > 0 {
+		t = s.waiting[0].first
+	}
+	for _, f := range s.active[1:min(3, len(s.active))] { // the heap's second row
+		t = min(t, f.head.time)
+	}
+	return t
+}
+
+// take enters packets and what became of them, and returns how many segments they gave. batch has room for as many.
+func (s *fileSource) take(batch []tcp.Segment, records []record, on *tap, buf []byte) (n int) {
+	number := s.packets + 1
+	s.seenAll(records)
+	for i := range records {
+		p := &records[i]
+		data := buf[p.at:][:p.kept]
+		r := Filtered
+		if on.filter == nil || on.filter.match(data, p.wire) {
+			r = s.decode(&batch[n], on.link, data, p.wire)
+		}
+		if r != decoded {
+			s.skipped[r]++
+			continue
+		}
+		batch[n].Time, batch[n].Packet = p.time, number+uint64(i)
+		n++
+	}
+	s.segments += uint64(n)
 	return n
 }
 

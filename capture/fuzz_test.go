@@ -157,7 +157,7 @@ func FuzzOptions(f *testing.F) {
 	})
 }
 
-// FuzzFile reads files of any content to their end.
+// FuzzFile reads files of any content to their end, in more than one way.
 func FuzzFile(f *testing.F) {
 	le, be := binary.LittleEndian, binary.BigEndian
 	frame := frame4(f)
@@ -172,6 +172,7 @@ func FuzzFile(f *testing.F) {
 	f.Add(zstandard(f, modern))
 	f.Add([]byte("text"))
 	f.Fuzz(func(t *testing.T, b []byte) {
+		compareWays(t, b, 200)
 		s := &fileSource{decoder: decoder{encaps: new(tcp.EncapTable)}, filters: make(map[linkType]*filter)}
 		s.stats.Sources = make([]SourceStats, 1)
 		in := &file{}

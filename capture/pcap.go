@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"math/bits"
 )
 
 // packet is one packet of a capture, before it is decoded.
@@ -26,6 +27,17 @@ type tap struct {
 // file ends within something, or another error.
 type packetReader interface {
 	next(p *packet) error
+
+	// ahead passes over packets of one tap that lie whole in the reader's buffer and are stamped before the given time. It
+	// says where in the buffer, until anything more is read. After 0 for whatever reason, next goes on.
+	ahead(records []record, before int64) (n int, on *tap, buf []byte)
+}
+
+// record is one packet in a reader's buffer.
+type record struct {
+	time     int64
+	at, kept uint32 // where it begins, and how many octets of it there are
+	wire     int    // as in packet
 }
 
 // tapMaker prepares for packets of a link type.
@@ -156,6 +168,31 @@ func (r *pcapReader) next(p *packet) error {
 		return r.oversize(p, rest)
 	}
 	return nil
+}
+
+func (r *pcapReader) ahead(records []record, before int64) (n int, on *tap, buf []byte) {
+	buf = r.buf[:r.end]
+	at := r.pos
+	for n < len(records) && len(buf)-at >= pcapPacketHeaderLen {
+		h := (*[pcapPacketHeaderLen]byte)(buf[at:])
+		sec, frac := binary.LittleEndian.Uint32(h[0:4]), binary.LittleEndian.Uint32(h[4:8])
+		kept, wire := binary.LittleEndian.Uint32(h[8:12]), binary.LittleEndian.Uint32(h[12:16])
+		if r.swapped {
+			sec, frac = bits.ReverseBytes32(sec), bits.ReverseBytes32(frac)
+			kept, wire = bits.ReverseBytes32(kept), bits.ReverseBytes32(wire)
+		}
+		time := int64(sec)*1e9 + int64(frac)*r.nanos
+		at += pcapPacketHeaderLen
+		if int64(kept) > int64(len(buf)-at) || kept > maxPacket || time >= before {
+			break
+		}
+		records[n] = record{time, uint32(at), kept, wireLength(wire, r.fcs)}
+		n++
+		at += int(kept)
+		r.pos = at
+	}
+	r.packets += uint64(n)
+	return n, r.on, buf
 }
 
 // oversize passes over what does not fit the window. Moving on overwrites it, so the head of the packet is kept apart.

@@ -251,6 +251,40 @@ func (r *pcapngReader) packet(p *packet, b []byte, kind, length uint32) (err err
 	return nil
 }
 
+// ahead implements packetReader for enhanced packet blocks, which nearly all are.
+func (r *pcapngReader) ahead(records []record, before int64) (n int, on *tap, buf []byte) {
+	const fields = 28
+	buf = r.buf[:r.end]
+	at := r.pos
+	for n < len(records) && len(buf)-at >= fields+blockTrailerLen {
+		h := (*[fields]byte)(buf[at:])
+		length := r.u32(h[4:8])
+		if r.u32(h[0:4]) != blockEnhancedPacket || length%4 != 0 || length < fields+blockTrailerLen || int64(length) > int64(len(buf)-at) {
+			break
+		}
+		index, kept, wire := r.u32(h[8:12]), r.u32(h[20:24]), r.u32(h[24:28])
+		end := at + int(length)
+		if index >= uint32(len(r.taps)) || kept > length-fields-blockTrailerLen || kept > maxPacket || r.u32(buf[end-blockTrailerLen:]) != length {
+			break
+		}
+		t := &r.taps[index]
+		if n == 0 {
+			on = t.on
+		}
+		time := t.clock.nanoseconds(uint64(r.u32(h[12:16]))<<32 | uint64(r.u32(h[16:20])))
+		if *t.on != *on || time >= before {
+			break
+		}
+		records[n] = record{time, uint32(at + fields), kept, wireLength(wire, t.fcs)}
+		n++
+		r.time = time
+		r.pos = end
+		at = end
+	}
+	r.packets += uint64(n)
+	return n, on, buf
+}
+
 // clock turns an interface's time stamps into nanoseconds since 1970.
 type clock struct {
 	resolution byte  // a second has 10ⁿ units, or 2ⁿ if the highest bit is set

@@ -89,6 +89,19 @@ func (c *totals) seen(t int64) {
 	c.first, c.last = min(c.first, t), max(c.last, t)
 }
 
+// seenAll counts packets.
+func (c *totals) seenAll(records []record) {
+	first, last := c.first, c.last
+	if c.packets == 0 && len(records) > 0 {
+		first, last = records[0].time, records[0].time
+	}
+	for i := range records {
+		first, last = min(first, records[i].time), max(last, records[i].time)
+	}
+	c.first, c.last = first, last
+	c.packets += uint64(len(records))
+}
+
 // count enters what became of a packet.
 func (c *totals) count(r Reason) {
 	if r == decoded {
