@@ -120,6 +120,9 @@ func FuzzDecode(f *testing.F) {
 				t.Fatalf("%v, -gopacket +ours:\n%s%s", r, cmp.Diff(want, got), cmp.Diff(wantEncap, encap))
 			}
 		}
+		if linkType(link) == linkEthernet {
+			compareUsual(t, b, wire)
+		}
 		// A shorter snap length may lose the segment, or options, but must not make another one of it.
 		cut, cutEncap, cutReason := decodeOne(linkType(link), b[:min(int(snap), len(b))], wire)
 		if cutReason != decoded {
