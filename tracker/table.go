@@ -149,6 +149,14 @@ func (t *Table) Len() (n int) {
 	return n
 }
 
+// Bytes returns how much memory the connections take, that which is set aside for more of them included.
+func (t *Table) Bytes() (n int) {
+	for _, p := range t.parts {
+		n += p.bytes()
+	}
+	return n
+}
+
 // Add takes in segments in the order of the capture. It keeps no reference to the batch. A batch of many is shared among
 // Config.Workers goroutines.
 func (t *Table) Add(batch []tcp.Segment) {

@@ -32,6 +32,7 @@ type options struct {
 	only, ignore   []string
 	timeWait       time.Duration
 	maxConnections int
+	maxMemory      string
 	snapLen        int
 	bufferMiB      int
 	promiscuous    bool
@@ -97,6 +98,7 @@ func newCommand(stdout, stderr io.Writer) *cobra.Command {
 	f.StringSliceVar(&o.ignore, "ignore", nil, "do not report findings of this `KIND`; repeatable")
 	f.DurationVar(&o.timeWait, "time-wait", tracker.DefaultTimeWait, "how long an endpoint stays in TIME_WAIT")
 	f.IntVar(&o.maxConnections, "max-connections", tracker.DefaultMaxConnections, "remember at most `N` connections; the least telling are forgotten first")
+	f.StringVar(&o.maxMemory, "max-memory", "", "stay below this `SIZE` of memory, as 512MiB or 2GiB, by remembering fewer connections")
 	f.IntVarP(&o.snapLen, "snapshot-length", "s", capture.DefaultSnapLen, "with -i: keep `N` bytes of each packet")
 	f.IntVarP(&o.bufferMiB, "buffer-size", "B", capture.DefaultBufferBytes>>20, "with -i: the kernel's buffer for each interface, in `MiB`")
 	f.BoolVarP(&o.promiscuous, "promiscuous", "p", false, "with -i: capture packets for other hosts too")
@@ -192,9 +194,18 @@ func (o *options) job(cmd *cobra.Command, args []string) (*job, error) {
 			SnapLen: o.snapLen, BufferBytes: o.bufferMiB << 20, Promiscuous: o.promiscuous,
 		})
 	}
-	j.table = tracker.New(tracker.Config{
-		MaxConnections: o.maxConnections, TimeWait: o.timeWait, Seed: rand.Uint64(),
-	})
+	limits := tracker.Config{MaxConnections: o.maxConnections, TimeWait: o.timeWait, Seed: rand.Uint64()}
+	if o.maxMemory != "" {
+		size, err := parseSize(o.maxMemory)
+		if err != nil {
+			return nil, fmt.Errorf("--max-memory %s: %w", o.maxMemory, err)
+		}
+		limits.MaxBytes = boundMemory(size)
+	}
+	if o.maxConnections > tracker.MaxMaxConnections {
+		return nil, fmt.Errorf("--max-connections must be at most %d", tracker.MaxMaxConnections)
+	}
+	j.table = tracker.New(limits)
 	return j, nil
 }
 
