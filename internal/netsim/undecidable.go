@@ -380,8 +380,8 @@ func (w *world) simultaneous() bool {
 func (w *world) acknowledgedOutOfOrder(i int) bool {
 	var fin *frame
 	for _, f := range w.frames {
-		if f.from == i && f.segment.Flags.Any(tcp.FIN) {
-			fin = f
+		if f.from == i && f.segment.Flags.Any(tcp.FIN) && (fin == nil || f.segment.End() != fin.segment.End()) {
+			fin = f // the first of its transmissions: an acknowledgment may pass the others on the way
 		}
 	}
 	if fin == nil {
