@@ -119,6 +119,14 @@ func TestTheLastSYNBeforeTheAnswerTellsTheRoundTrip(t *testing.T) {
 			10.0065  server  PSH,ACK  seq=301 ack=101 len=10
 			= CLOSED? ESTABLISHED?
 		`},
+		{"the first of two SYN-ACKs, although the second has another ISS", `
+			0.0000   client  SYN      seq=100                # and a copy of it on a longer way
+			0.0001   server  SYN,ACK  seq=300 ack=101
+			0.0002   client  RST      seq=101
+			= CLOSED? CLOSED?
+			0.4000   server  SYN,ACK  seq=9000 ack=101       # it was listening again when the copy came
+			= CLOSED? SYN_RCVD?
+		`},
 	})
 }
 

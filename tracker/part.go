@@ -324,8 +324,8 @@ func (p *part) incarnation(s *tcp.Segment, head uint32) uint32 {
 			dir := c.direction(s)
 			belongs, replaces := c.opens(s, dir)
 			if replaces {
-				packets := c.dirs[dir].Packets
-				c.dirs[dir] = reassembly.Direction{Packets: packets}
+				x := &c.dirs[dir]
+				*x = reassembly.Direction{Packets: x.Packets, FirstAck: x.FirstAck} // its first answer tells the round trip
 				p.save(c)
 			}
 			if belongs {
