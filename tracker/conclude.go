@@ -173,6 +173,9 @@ func (t *part) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
 		// They began with Y's SYN, at the earliest; a SYN-ACK in between may answer a repeated SYN. Whatever else X sends shows
 		// that it is there.
 		first := x.Syn.Time
+		if earlier, _ := t.earlierSYNs(c, dir); earlier != 0 {
+			first = min(first, earlier)
+		}
 		if y.HasSYN() {
 			first = min(first, y.Syn.Time)
 		}
@@ -182,7 +185,11 @@ func (t *part) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
 		}
 	case tcp.SynSent:
 		// A socket in SYN_SENT repeats its SYN; nothing else on the wire shows that an application gives up.
-		if patience := max(m.patience(), synRepeats); x.HasSYN() && m.now-x.SynLast > patience {
+		patience := max(m.patience(), synRepeats)
+		if _, earlier := t.earlierSYNs(c, dir); earlier != 0 && x.SYNs == 1 {
+			patience = max(patience, (x.SynLast-earlier)*9/4)
+		}
+		if x.HasSYN() && m.now-x.SynLast > patience {
 			v.state, v.since, v.why.reason = tcp.Closed, x.SynLast+patience, becauseGaveUp
 		}
 		return v, false
@@ -219,7 +226,7 @@ func (t *part) forged(c *conn, dir int, now int64) bool {
 // oldSYN reports whether c began with a SYN-ACK to a SYN with which the silent end of direction dir had opened an older
 // connection: an old duplicate, as in figure 8 of RFC 9293.
 func (t *part) oldSYN(c *conn, dir int) bool {
-	if y := &c.dirs[1-dir]; c.dirs[dir].Packets == 0 && y.Has&reassembly.SYNACK != 0 {
+	if y := &c.dirs[1-dir]; c.older != none && c.dirs[dir].Packets == 0 && y.Has&reassembly.SYNACK != 0 {
 		var buf conn
 		for i := c.older; i != none; i = t.older(i) {
 			old := t.load(i, &buf)
@@ -229,6 +236,23 @@ func (t *part) oldSYN(c *conn, dir int) bool {
 		}
 	}
 	return false
+}
+
+// earlierSYNs returns when X first and last sent the SYN of c before c, 0 if it did not: the attempt was refused, but the RST
+// did not arrive, and the SYN has come again to cross a newer one of Y's. Its timer has doubled all the while.
+func (t *part) earlierSYNs(c *conn, dir int) (first, last int64) {
+	if c.older == none {
+		return 0, 0
+	}
+	x := &c.dirs[dir]
+	var buf conn
+	for i := c.older; i != none; i = t.older(i) {
+		old := t.load(i, &buf)
+		if o := &old.dirs[old.directionOf(c.ends[dir])]; x.HasSYN() && o.HasSYN() && o.ISS == x.ISS {
+			first, last = o.Syn.Time, max(last, o.SynLast)
+		}
+	}
+	return first, last
 }
 
 // explain gives the state that follows from f, its beginning and its reason.

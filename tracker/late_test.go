@@ -196,6 +196,33 @@ func TestASYNThatWasRefusedMayCrossAnotherWhenItComesAgain(t *testing.T) {
 	`)
 }
 
+func TestTheTimerOfASYNThatWasRefusedGoesOnWhereItCrossesAnother(t *testing.T) {
+	refused := `
+		0.00   server  SYN      seq=300
+		0.01   client  RST,ACK  seq=0 ack=301           # lost behind the capture, as are the others
+		1.00   server  SYN      seq=300
+		1.01   client  RST,ACK  seq=0 ack=301
+		3.00   server  SYN      seq=300
+		3.01   client  RST,ACK  seq=0 ack=301
+		7.00   server  SYN      seq=300
+		7.01   client  RST,ACK  seq=0 ack=301
+		9.00   client  SYN      seq=100                 # then its application closes
+	`
+	tell(t, []story{
+		{"in SYN_SENT", refused + `
+		15.00  server  SYN      seq=300
+		32.00  = CLOSED? SYN_SENT?                      # the next comes after 16 s
+		34.00  = CLOSED? CLOSED?
+		:2 server it has long ceased to repeat its SYN, first sent in packet 10: it gave up
+		`},
+		{"in SYN_RCVD", refused + `
+		9.01   server  SYN,ACK  seq=300 ack=101
+		16.00  = CLOSED? SYN_RCVD?
+		23.00  = CLOSED? CLOSED?
+		`},
+	})
+}
+
 func TestASYNIsRefusedInTheConnectionThatItCrossesLast(t *testing.T) {
 	play(t, `
 		0.00  client  SYN      seq=100
