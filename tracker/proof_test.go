@@ -62,6 +62,15 @@ func TestProofOfTheHandshakeACK(t *testing.T) {
 	1.010  client  SYN,ACK  seq=100 ack=301
 	= SYN_RCVD! ESTABLISHED?
 		`},
+		{"or without a SYN-ACK ever: it was not in SYN_RCVD", `
+	0.000  server  SYN      seq=300               # lost behind the capture
+	0.001  client  SYN      seq=100
+	0.002  server  SYN,ACK  seq=300 ack=101       # lost behind the capture
+	1.000  server  SYN,ACK  seq=300 ack=101
+	1.001  client  SYN      seq=100               # its timer ran out just before
+	1.001  client  ACK      seq=101 ack=301
+	= ESTABLISHED? ESTABLISHED?
+		`},
 		{"a server in SYN_RCVD may answer data without taking it", handshake + `
 	1.010  server  SYN,ACK  seq=300 ack=101
 	1.200  client  ACK      seq=101 ack=301 len=5

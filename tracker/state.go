@@ -182,8 +182,10 @@ func (m moment) synAcked() (is, sure bool) {
 	case m.provesSYN():
 		return true, y.FirstAck.Seen()
 	}
-	if is, sure = m.delivered(y.FirstAck, x.SynLast); !is && x.Has&reassembly.BareSYN != 0 && x.FirstPlain.Time > x.SynLast {
-		is = true // it opened at the same time as Y, and has gone on without SYN since
+	is, sure = m.delivered(y.FirstAck, x.SynLast)
+	if !is && x.Has&reassembly.BareSYN != 0 && x.Has&reassembly.Plain != 0 &&
+		(x.Has&reassembly.SYNACK == 0 || x.FirstPlain.Time > x.SynLast) {
+		return true, false // it opened at the same time as Y, and goes on without the SYN-ACK of SYN_RCVD, or without SYN since
 	}
 	return is, sure
 }
