@@ -110,7 +110,10 @@ func (e *end) heard(f *frame, state tcp.State, at int64) {
 	if s.Seq == e.reached && (s.Len == 0 || !e.closed) {
 		f.inOrder = true
 	}
-	if s.Flags.Any(tcp.FIN) && state != tcp.SynSent {
+	if s.Flags.Has(tcp.SYN|tcp.ACK) && state == tcp.SynRcvd && f.copies == 1 {
+		f.crossed = true
+	}
+	if s.Flags.Any(tcp.FIN) && state != tcp.SynSent && s.End().After(e.reached) { // not one of an older connection
 		e.heardFIN, e.finEnd = true, s.End()
 	}
 	timeWait := e.at(at) == tcp.TimeWait // as corrected

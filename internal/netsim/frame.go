@@ -35,6 +35,7 @@ type frame struct {
 	bytes   []byte
 	cut     bool // it met a host that was down
 	inOrder bool // one of its copies was what the receiver expected next, and had room for
+	crossed bool // it is a SYN-ACK that met an end in SYN_RCVD: Linux takes its ACK, gVisor does not
 }
 
 // seen reports whether the capture saw f.

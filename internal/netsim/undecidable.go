@@ -200,10 +200,10 @@ func (w *world) missed(f *frame) bool {
 	return false
 }
 
-// processed reports whether f has reached its receiver, and is not a keep-alive: that is answered, but its ACK is not looked
-// at, as it lies before the window (RFC 9293 3.10.7.4).
+// processed reports whether f has reached its receiver, and is neither a keep-alive nor crossed: those are answered, but their
+// ACK is not looked at, as they lie before the window (RFC 9293 3.10.7.4).
 func (w *world) processed(f *frame) bool {
-	return f.delivered() && (f.segment.Seq != f.segment.End() || !w.needsAnswer(f))
+	return f.delivered() && !f.crossed && (f.segment.Seq != f.segment.End() || !w.needsAnswer(f))
 }
 
 // unknownRoundTrip is what may be presumed at least where there has been no handshake to tell the round trip.
@@ -314,7 +314,7 @@ func (w *world) notDue(i int, at int64) bool {
 // tells it from one that was lost.
 func (w *world) acknowledgedLate(i int) bool {
 	for f := range w.after(0, 1-i) {
-		if !f.delivered() || !w.covers(f, func(g *frame) bool { return g.delivered() && g.arrival < f.arrival }) {
+		if !f.delivered() || !w.covers(f, func(g *frame) bool { return w.processed(g) && g.arrival < f.arrival }) {
 			continue
 		}
 		for g := range w.after(0, i) {
