@@ -1,7 +1,8 @@
 package tracker
 
 import (
-	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"tcpleak/reassembly"
@@ -89,15 +90,17 @@ var sentences = [...]string{
 	becauseOldSYN:      "packet %d answers the SYN of its older connection, which came again: it has not opened another",
 }
 
-// String returns the sentence, without a full stop.
-func (w why) String() string {
+// appendTo appends the sentence, without a full stop.
+func (w why) appendTo(b []byte) []byte {
+	sentence := sentences[w.reason]
 	if w.packet == 0 {
-		return sentences[becauseNothing]
+		sentence = sentences[becauseNothing]
 	}
-	if w.reason == becauseNothing || w.reason == becauseListener {
-		return sentences[w.reason]
+	before, after, found := strings.Cut(sentence, "%d")
+	if b = append(b, before...); found {
+		b = append(strconv.AppendUint(b, w.packet, 10), after...)
 	}
-	return fmt.Sprintf(sentences[w.reason], w.packet)
+	return b
 }
 
 // conclude says in which state the endpoint of direction dir is at now.

@@ -154,11 +154,14 @@ type Endpoint struct {
 }
 
 // Why says in words, without a full stop, what proves the state, with the packet number.
-func (e *Endpoint) Why() string {
+func (e *Endpoint) Why() string { return string(e.AppendWhy(nil)) }
+
+// AppendWhy appends Why to b.
+func (e *Endpoint) AppendWhy(b []byte) []byte {
 	if e.why.packet == 0 && (e.State == tcp.Unknown || e.Packets > 0) {
-		return ""
+		return b
 	}
-	return e.why.String()
+	return e.why.appendTo(b)
 }
 
 // Ref finds a connection of a Table again, as long as the table has not forgotten it.
