@@ -19,29 +19,41 @@ type Capture struct {
 	Evicted   uint64 // connections that were forgotten
 }
 
-// Analysis is what is wrong with the connections of a table at one moment.
+// Analysis is what is wrong with the connections of a table at one moment. What it says of connections is valid until the
+// table takes in more.
 type Analysis struct {
 	Findings []Finding // the worst first
 	Quality  Quality
+	Counts   Counts
 
 	rules  *Rules
+	list   tracker.Listing
 	now    int64
 	crowd  *crowd
 	leaks  map[key][]*leak
 	groups map[key]*group
 
-	suspect suspect // for judge
+	// About each connection with findings, in the order of IDs: its ID and one finding's, or the group's before there are any.
+	ids     []uint64
+	found   []int
+	notable [Clean][]uint32 // numbers of the first connections of each standing, see MaxNotable
 }
 
 // maxGroups bounds the findings of one analysis. What is beyond is counted, by kind, in one finding of that kind.
 const maxGroups = 10_000
 
+// MaxNotable is how many connections Notable yields.
+const MaxNotable = 200
+
 // group is what becomes a finding.
 type group struct {
-	id       int
+	id       int // from 1, in the order in which groups begin; later the finding's
 	finding  Finding
-	verdict  verdict            // of the oldest; its suspect is in example
-	example  tracker.Connection // the oldest
+	shown    bool         // there is an example
+	example  uint32       // number of the oldest connection
+	rule     *rule        // that holds for it; nil where many connections together are the finding
+	role     tracker.Role // of its end, for which the rule holds
+	held     held
 	culprits map[tcp.Addr]struct{}
 	port     uint16
 	ports    bool  // a culprit has used several
@@ -49,66 +61,110 @@ type group struct {
 	newest   int64 // when it last held, or happened, ns since 1970
 }
 
-// Analyze judges connections at now, in ns since 1970. It goes over them twice; they must be the same both times, in the order
-// of their IDs. It is a function of its arguments. For the time of the call it takes
-// about 400 bytes per connection (BenchmarkAnalyze: 38 MB for 100,000).
-func (r *Rules) Analyze(connections iter.Seq[*tracker.Connection], now int64, capture Capture) *Analysis {
+// Analyze judges what t holds at now, in ns since 1970. It is a function of its arguments, whatever the number of
+// processors, all of which it uses. It looks at each connection once; at those that may be part of a finding once more, or
+// twice if there may be a scan or a flood; and at all of them again where many have piled up or been left behind. For the time
+// of the call it takes 11 octets for each of a million open connections; 44 where one in 40 has a finding; 124 where all there
+// is may leak (BenchmarkAnalyze).
+func (r *Rules) Analyze(t *tracker.Table, now int64, capture Capture) *Analysis {
 	a := &Analysis{
-		Quality: Quality{Capture: capture}, rules: r, now: now, crowd: newCrowd(r, now),
+		Quality: Quality{Capture: capture}, rules: r, list: t.List(), now: now,
 		leaks: make(map[key][]*leak), groups: make(map[key]*group),
 	}
-	a.crowd.lossy = capture.Dropped > 0
-	for c := range connections {
-		a.Quality.add(c)
-		a.crowd.add(c)
-	}
-	a.crowd.judge()
-	for _, l := range a.crowd.leaks() {
-		a.leaks[l.key] = append(a.leaks[l.key], l)
-	}
-	for c := range connections {
-		a.each(c, func(k key, v *verdict, attached bool) { a.add(k, v, c) })
-	}
-	a.addPiles()
-	if k := (key{kind: CaptureGap}); capture.Dropped > 0 && a.groups[k] == nil && !r.muted[CaptureGap] {
-		a.groups[k] = &group{finding: Finding{key: k, Since: a.crowd.first, Certainty: tracker.Confirmed}, newest: now}
-	}
-	a.finish()
+	a.conclude(a.survey())
 	return a
 }
 
-// Of returns the IDs of the findings about c, which must be one of the connections that were analysed, at the same moment.
-// It is not safe for concurrent use.
-func (a *Analysis) Of(c *tracker.Connection) []int {
-	var ids []int
-	a.each(c, func(k key, v *verdict, attached bool) {
-		g := a.groups[k]
-		if g == nil {
-			g = a.groups[key{kind: k.kind, role: k.role}]
-		}
-		if g != nil && g.id != 0 && attached {
-			ids = append(ids, g.id)
-		}
-	})
-	return ids
+// conclude finds what is wrong, after a survey.
+func (a *Analysis) conclude(parts []part) {
+	a.gather(parts)
+	a.judge(parts)
+	a.addPiles()
+	if k := (key{kind: CaptureGap}); a.Quality.Dropped > 0 && a.groups[k] == nil && !a.rules.muted[CaptureGap] {
+		a.groups[k] = &group{finding: Finding{key: k, Since: a.crowd.first, Certainty: tracker.Confirmed}, newest: a.now}
+	}
+	a.finish()
 }
 
-// each calls yield with the groups that c belongs to; v is nil where many connections together are the finding. A
-// connection with a finding of its own is explained by that: it is counted in the leak that it is part of, not attached.
-func (a *Analysis) each(c *tracker.Connection, yield func(k key, v *verdict, attached bool)) {
+// Of returns the IDs of the findings about c, which must be one of the connections that were analysed. They must not be
+// changed.
+func (a *Analysis) Of(c *tracker.Connection) []int {
+	from, _ := slices.BinarySearch(a.ids, c.ID)
+	to := from
+	for to < len(a.ids) && a.ids[to] == c.ID {
+		to++
+	}
+	return a.found[from:to:to]
+}
+
+// Connections yields the connections, numbered from 0 in the order of their IDs, from one number up to another, with the IDs of
+// the findings about each. The Connection is valid until the next one. It may be called concurrently.
+func (a *Analysis) Connections(from, to int) iter.Seq2[*tracker.Connection, []int] {
+	return func(yield func(*tracker.Connection, []int) bool) {
+		var c tracker.Connection
+		for i := from; i < to; i++ {
+			a.list.View(i, a.now, &c)
+			if !yield(&c, a.Of(&c)) {
+				return
+			}
+		}
+	}
+}
+
+// Notable yields the first connections that did not end cleanly, at most MaxNotable, in the order of their standings, as
+// Connections does.
+func (a *Analysis) Notable() iter.Seq2[*tracker.Connection, []int] {
+	return func(yield func(*tracker.Connection, []int) bool) {
+		var c tracker.Connection
+		left := MaxNotable
+		for _, numbers := range a.notable {
+			for _, i := range numbers[:min(left, len(numbers))] {
+				a.list.View(int(i), a.now, &c)
+				if left--; !yield(&c, a.Of(&c)) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// match is a group that a connection belongs to: by a rule, or as one of many that together are the finding.
+type match struct {
+	key      key
+	attached bool // it is told of the connection; not of one that has a finding of its own, which explains it
+
+	// The rest is for rules.
+	rule      *rule
+	role      tracker.Role
+	held      held
+	last      int64
+	certainty tracker.Certainty
+	culprit   endpoint
+	nobody    bool
+}
+
+// match yields the groups that the connection of s belongs to. A connection with a finding of its own is explained by that:
+// it is counted in the leak that it is part of, not attached.
+func (a *Analysis) match(s *suspect, yield func(match)) {
+	c := s.c
 	explained := false
 	if k, ok := a.crowd.scanOf(c); ok {
 		explained = true
-		yield(k, nil, true)
+		yield(match{key: k, attached: true})
 	} else if k, ok := a.crowd.floodOf(c); ok {
 		explained = true
-		yield(k, nil, true)
+		yield(match{key: k, attached: true})
 	}
 	alone := false
-	a.suspect = suspect{c: c, now: a.now, crowd: a.crowd}
-	a.rules.judge(&a.suspect, explained, func(v verdict) {
-		alone = alone || !v.rule.beside
-		yield(v.key(), &v, true)
+	a.rules.judge(s, explained, func(r *rule, h held) bool {
+		alone = alone || !r.beside
+		m := match{key: r.key(s), attached: true, rule: r, role: s.role, held: h, last: r.last(s, h), certainty: r.certainty(s)}
+		if !r.whole {
+			b := r.culprit(s)
+			m.culprit, m.nobody = endpointOf(&c.Ends[b.role]), b.nobody
+		}
+		yield(m)
+		return true
 	})
 	if len(a.leaks) == 0 {
 		return
@@ -117,17 +173,27 @@ func (a *Analysis) each(c *tracker.Connection, yield func(k key, v *verdict, att
 		k := key{kind: Leak, role: role, addr: c.Ends[role].Addr, service: endpointOf(&c.Ends[tracker.Server])}
 		for _, l := range a.leaks[k] {
 			if l.holds(c, a.now) {
-				yield(k, nil, !alone && !explained)
+				yield(match{key: k, attached: !alone && !explained})
 				break
 			}
 		}
 	}
 }
 
-// add counts c in the group k.
-func (a *Analysis) add(k key, v *verdict, c *tracker.Connection) {
+// seen is a connection that was judged.
+type seen struct {
+	number   uint32
+	standing Standing // without findings
+	id       uint64
+	start    int64
+	matches  int // how many there are up to its last
+}
+
+// add counts a connection in the group of m, which it returns; nil if the kind is muted.
+func (a *Analysis) add(m *match, c *seen) *group {
+	k := m.key
 	if a.rules.muted[k.kind] {
-		return
+		return nil
 	}
 	g := a.groups[k]
 	if g == nil {
@@ -137,81 +203,67 @@ func (a *Analysis) add(k key, v *verdict, c *tracker.Connection) {
 			g = a.groups[k]
 		}
 		if g == nil {
-			g = &group{culprits: make(map[tcp.Addr]struct{}), overflow: over}
+			g = &group{id: len(a.groups) + 1, culprits: make(map[tcp.Addr]struct{}), overflow: over}
 			g.finding.key = k
 			a.groups[k] = g
 		}
 	}
 	f := &g.finding
 	if f.Count++; len(f.Connections) < MaxListed {
-		f.Connections = append(f.Connections, c.ID)
+		f.Connections = append(f.Connections, c.id)
 	}
-	if v == nil || v.rule.whole {
+	if m.rule == nil || m.rule.whole {
 		if f.Count == 1 {
-			g.example, f.Since, f.Certainty = *c, c.Start, tracker.Confirmed
+			g.shown, g.example, f.Since, f.Certainty = true, c.number, c.start, tracker.Confirmed
 		}
-		g.newest = max(g.newest, c.Start)
-		if v != nil {
-			g.newest = max(g.newest, v.last())
+		g.newest = max(g.newest, c.start)
+		if m.rule != nil {
+			g.newest = max(g.newest, m.last)
 		}
-		return
+		return g
 	}
-	g.newest = max(g.newest, v.last())
-	if b := v.rule.culprit(&v.s); !b.nobody {
-		e := &c.Ends[b.role]
+	g.newest = max(g.newest, m.last)
+	if !m.nobody {
 		if len(g.culprits) < MaxListed {
-			g.culprits[e.Addr] = struct{}{}
+			g.culprits[m.culprit.addr] = struct{}{}
 		}
-		g.ports = g.ports || f.Count > 1 && e.Port != g.port
-		g.port = e.Port
+		g.ports = g.ports || f.Count > 1 && m.culprit.port != g.port
+		g.port = m.culprit.port
 	}
-	if f.Count == 1 || v.held.since < f.Since {
-		f.Since, f.Certainty = v.held.since, v.certainty()
-		g.verdict, g.example = *v, *c
-		g.verdict.s.c = &g.example
-		g.verdict.s.x, g.verdict.s.peer = &g.example.Ends[v.s.role], &g.example.Ends[v.s.role.Peer()]
+	if f.Count == 1 || m.held.since < f.Since {
+		f.Since, f.Certainty = m.held.since, m.certainty
+		g.shown, g.example, g.rule, g.role, g.held = true, c.number, m.rule, m.role, m.held
 	}
+	return g
 }
 
 // addPiles adds what is wrong with the number of connections, each of which is well.
 func (a *Analysis) addPiles() {
-	w := a.crowd
-	for k, p := range w.pairs {
-		var waits, starts []int64
-		for i := range p.lives {
-			l := &p.lives[i]
-			if l.timeWait != 0 {
-				waits = append(waits, l.timeWait)
-			}
-			if end := l.ends[tracker.Client]; l.start != 0 && end != 0 && end-l.start < shortLife {
-				starts = append(starts, l.start)
-			}
-		}
-		if limit := a.rules.thresholds[TimeWaitPressure].Count; len(waits) >= limit {
-			if n, from, last := peak(waits, timeWait, limit); n >= limit {
+	for k, p := range a.crowd.piles {
+		if limit := a.rules.thresholds[TimeWaitPressure].Count; len(p.waits) >= limit {
+			if n, from, last := peak(p.waits, timeWait, limit); n >= limit {
 				a.addPile(TimeWaitPressure, k, p, n, from, min(last+timeWait, a.now))
 			}
 		}
-		if limit := a.rules.thresholds[Churn].Count * int(churnWindow/int64(time.Second)); len(starts) >= limit {
-			if n, from, last := peak(starts, churnWindow, limit); n >= limit {
+		if limit := a.rules.churnLimit(); len(p.shorts) >= limit {
+			if n, from, last := peak(p.shorts, churnWindow, limit); n >= limit {
 				a.addPile(Churn, k, p, n, from, last)
 			}
 		}
 	}
 }
 
-func (a *Analysis) addPile(kind Kind, pair pairKey, p *pair, n int, from, newest int64) {
+func (a *Analysis) addPile(kind Kind, pair pairKey, p *pile, n int, from, newest int64) {
 	if a.rules.muted[kind] {
 		return
 	}
 	k := key{kind: kind, role: tracker.Client, addr: pair.client, service: pair.server}
 	g := &group{finding: Finding{key: k, Count: n, Since: from, Certainty: tracker.Confirmed}, newest: newest}
-	for i := range p.lives {
-		if len(g.finding.Connections) < MaxListed && p.lives[i].start >= from-int64(shortLife) {
-			g.finding.Connections = append(g.finding.Connections, p.lives[i].id)
+	for i, start := range p.starts {
+		if len(g.finding.Connections) < min(n, MaxListed) && start >= from-shortLife {
+			g.finding.Connections = append(g.finding.Connections, p.ids[i])
 		}
 	}
-	g.finding.Connections = g.finding.Connections[:min(n, len(g.finding.Connections))]
 	a.groups[k] = g
 }
 
@@ -221,22 +273,35 @@ func (a *Analysis) newest(k key) int64 { return a.groups[k].newest }
 // finish turns the groups into findings, numbered from the worst.
 func (a *Analysis) finish() {
 	all := slices.Collect(maps.Values(a.groups))
-	for _, g := range all {
-		a.describe(g)
-	}
+	share(workersFor(len(all)*describing), len(all), func(_, from, to int) {
+		var example tracker.Connection
+		for _, g := range all[from:to] {
+			a.describe(g, &example)
+		}
+	})
 	slices.SortFunc(all, func(x, y *group) int {
 		f, g := &x.finding, &y.finding
 		return cmp.Or(cmp.Compare(g.Severity, f.Severity), cmp.Compare(g.Count, f.Count), cmp.Compare(f.Since, g.Since),
 			cmp.Compare(f.key.kind, g.key.kind), cmp.Compare(f.key.role, g.key.role), compareAddr(f.key.addr, g.key.addr),
 			compareAddr(f.key.service.addr, g.key.service.addr), cmp.Compare(f.key.service.port, g.key.service.port))
 	})
+	places := make([]int, len(all)+1)
+	a.Findings = make([]Finding, len(all))
 	for i, g := range all {
+		places[g.id] = i + 1
 		g.id, g.finding.ID = i+1, i+1
-		a.Findings = append(a.Findings, g.finding)
+		a.Findings[i] = g.finding
+	}
+	for i, id := range a.found {
+		a.found[i] = places[id]
 	}
 }
 
-func (a *Analysis) describe(g *group) {
+// describing is how many connections are judged while one finding is put into words.
+const describing = 16
+
+// describe puts g into words. The example is for its use.
+func (a *Analysis) describe(g *group, example *tracker.Connection) {
 	f := &g.finding
 	f.Kind = f.key.kind
 	about, _ := Explain(f.Kind)
@@ -246,23 +311,29 @@ func (a *Analysis) describe(g *group) {
 	if a.Quality.Dropped > 0 {
 		f.Certainty = min(f.Certainty, tracker.Presumed)
 	}
-	if g.verdict.rule == nil {
+	if g.shown {
+		a.list.View(int(g.example), a.now, example)
+	}
+	if g.rule == nil {
 		f.Culprit.Addr, f.Culprits = f.key.addr, 1
-		a.describeCrowd(g)
+		a.describeCrowd(g, example)
 		return
 	}
-	v := &g.verdict
+	s := &suspect{
+		c: example, role: g.role, x: &example.Ends[g.role], peer: &example.Ends[g.role.Peer()], now: a.now,
+		limit: a.rules.thresholds[f.Kind], crowd: a.crowd,
+	}
 	if len(g.culprits) == 1 && !g.overflow {
-		f.Culprit.Addr = g.example.Ends[f.key.role].Addr
+		f.Culprit.Addr = example.Ends[f.key.role].Addr
 		if !g.ports {
 			f.Culprit.Port = g.port
 		}
 	}
 	f.Culprits = len(g.culprits)
 	age := ""
-	if !v.rule.moment {
-		f.For = time.Duration(cmp.Or(v.held.ended, a.now) - f.Since)
-		f.ForAtLeast = v.s.x.SinceAtLeast && !v.rule.seen
+	if !g.rule.moment {
+		f.For = time.Duration(cmp.Or(g.held.ended, a.now) - f.Since)
+		f.ForAtLeast = s.x.SinceAtLeast && !g.rule.seen
 		age = Age(f.For)
 		if f.ForAtLeast {
 			age = "at least " + age
@@ -271,14 +342,14 @@ func (a *Analysis) describe(g *group) {
 	if f.Kind == Refused && f.Count >= a.rules.thresholds[Refused].Count {
 		f.Severity = about.Worst
 	}
-	f.Summary, f.Cause, f.Evidence = v.rule.summary(&v.s, age), v.rule.cause(&v.s), v.rule.evidence(&v.s)
-	f.Next, f.Command = v.rule.next(&v.s)
+	f.Summary, f.Cause, f.Evidence = g.rule.summary(s, age), g.rule.cause(s), g.rule.evidence(s)
+	f.Next, f.Command = g.rule.next(s)
 	if g.overflow {
 		f.Summary = "Too many to be told apart; one of them: " + f.Summary
 	}
 }
 
-func (a *Analysis) describeCrowd(g *group) {
+func (a *Analysis) describeCrowd(g *group, example *tracker.Connection) {
 	f := &g.finding
 	from, service := f.key.addr, f.key.service
 	switch f.Kind {
@@ -287,12 +358,12 @@ func (a *Analysis) describeCrowd(g *group) {
 		f.Since, f.For, g.newest = flood.start, time.Duration(a.now-flood.start), flood.end
 		f.Culprit.Addr, f.Culprits = flood.only, flood.sources
 		f.Summary = fmt.Sprintf("%d handshakes with %s were half-open at once, from %d addresses; %d completed meanwhile.",
-			flood.peak, service, flood.sources, flood.completed)
+			flood.peak, service, flood.sources, flood.completed.Load())
 		f.Cause = "Somebody sends SYNs, mostly with forged source addresses, so that the server's SYN queue fills and others are turned away; or the way back to a " +
 			"whole network is broken."
 		f.Next = fmt.Sprintf("On %s, see that SYN cookies are on, and whether they are sent", service.addr)
 		f.Command = "sysctl net.ipv4.tcp_syncookies; nstat -az TcpExtSyncookiesSent TcpExtListenDrops"
-		f.Evidence = marks(proof(g.example.Ends[tracker.Client].Facts.SYN, tracker.Client, "the first of them"))
+		f.Evidence = marks(proof(example.Ends[tracker.Client].Facts.SYN, tracker.Client, "the first of them"))
 	case PortScan, HostScan:
 		s := a.crowd.scans[from]
 		f.Since, f.For, g.newest = s.start, time.Duration(s.end-s.start), s.end
@@ -305,7 +376,7 @@ func (a *Analysis) describeCrowd(g *group) {
 		f.Cause = "A scanner looks for services. Monitoring and service discovery do that, too, and so does a client whose network is cut off."
 		f.Next = fmt.Sprintf("On %s, see which process it is", from)
 		f.Command = "ss -tnp state syn-sent"
-		f.Evidence = marks(proof(g.example.Ends[tracker.Client].Facts.SYN, tracker.Client, "the first of them"))
+		f.Evidence = marks(proof(example.Ends[tracker.Client].Facts.SYN, tracker.Client, "the first of them"))
 	case TimeWaitPressure:
 		const ports = 28232
 		if f.Count*50 >= a.rules.thresholds[TimeWaitPressure].Count*90 {
@@ -335,13 +406,13 @@ func (a *Analysis) describeCrowd(g *group) {
 		l := a.leaks[f.key][0]
 		f.Since, f.For, g.newest = l.since, time.Duration(a.now-l.since), a.now
 		f.Growth = &l.growth
-		f.Certainty = g.example.Ends[l.role].Certainty
+		f.Certainty = example.Ends[l.role].Certainty
 		if l.idle {
 			f.Certainty = min(f.Certainty, tracker.Presumed) // it may be that more and more of them are needed
 		}
 		if l.role == tracker.Server {
 			f.Culprit.Port = service.port
 		}
-		l.words(f, &g.example)
+		l.words(f, example)
 	}
 }

@@ -11,7 +11,7 @@ import (
 // rules is ordered from causes to symptoms: of those that stand alone, a connection has a finding about the first that holds.
 var rules = []rule{
 	{
-		kind: AcceptQueueFull, seen: true,
+		kind: AcceptQueueFull, seen: true, looksFor: synAgain,
 		holds: func(s *suspect) (held, bool) {
 			switch {
 			case s.role != tracker.Server:
@@ -53,7 +53,7 @@ var rules = []rule{
 		},
 	},
 	{
-		kind: ClosedWhileSending, moment: true, seen: true,
+		kind: ClosedWhileSending, moment: true, seen: true, looksFor: pastFIN,
 		// A client that goes on to close has not been waiting for an answer.
 		holds: func(s *suspect) (held, bool) {
 			x, y := &s.x.Facts, &s.peer.Facts
@@ -90,7 +90,7 @@ var rules = []rule{
 		},
 	},
 	{
-		kind: ResetAfterIdle, moment: true, seen: true,
+		kind: ResetAfterIdle, moment: true, seen: true, looksFor: reset,
 		holds: func(s *suspect) (held, bool) {
 			x, y := &s.x.Facts, &s.peer.Facts
 			return held{since: x.Asked.Time, counts: s.now - int64(x.AskedIdle)}, x.Asked.Seen() && y.RST.Seen() && y.RST.Time >= x.Asked.Time &&
@@ -118,7 +118,7 @@ var rules = []rule{
 		},
 	},
 	{
-		kind: HalfOpen,
+		kind: HalfOpen, looksFor: asksAgain,
 		holds: func(s *suspect) (held, bool) {
 			x, y := &s.x.Facts, &s.peer.Facts
 			ended := int64(0)
@@ -150,7 +150,7 @@ var rules = []rule{
 		},
 	},
 	{
-		kind: ZeroWindow, oneSided: true, seen: true,
+		kind: ZeroWindow, oneSided: true, seen: true, looksFor: zeroWindow,
 		holds: func(s *suspect) (held, bool) {
 			open := s.x.State == tcp.Established || s.x.State == tcp.CloseWait || s.x.State == tcp.FinWait1 || s.x.State == tcp.FinWait2
 			return heldSince(s.x.Facts.ZeroWindow.Time), open && s.x.Facts.ZeroWindow.Seen() && s.peer.State != tcp.Closed
@@ -174,7 +174,7 @@ var rules = []rule{
 		},
 	},
 	{
-		kind: StuckCloseWait,
+		kind: StuckCloseWait, looksFor: inState(tcp.CloseWait),
 		holds: func(s *suspect) (held, bool) {
 			// A half-closed end that still sends is at work.
 			return held{since: s.x.Since, counts: max(s.x.Since, s.x.Facts.DataLast)}, s.x.State == tcp.CloseWait && !mayHaveClosed(s.c, s.x)
@@ -206,7 +206,7 @@ var rules = []rule{
 	stuckClose(StuckClosing, tcp.Closing, "closed at the same time as its peer"),
 	stuckClose(StuckLastAck, tcp.LastAck, "closed after its peer"),
 	{
-		kind: StuckFinWait2,
+		kind: StuckFinWait2, looksFor: inState(tcp.FinWait2),
 		holds: func(s *suspect) (held, bool) {
 			return held{since: s.x.Since, counts: max(s.x.Since, s.peer.Facts.DataLast)}, s.x.State == tcp.FinWait2 && s.peer.State != tcp.CloseWait && !mayHaveClosed(s.c, s.peer)
 		},
@@ -231,7 +231,7 @@ var rules = []rule{
 		},
 	},
 	{
-		kind: HalfOpenHandshake, shared: true,
+		kind: HalfOpenHandshake, shared: true, looksFor: inState(tcp.SynRcvd) | gaveUpSign,
 		holds: func(s *suspect) (held, bool) {
 			syn := s.x.Facts.SYN
 			return heldFromTo(syn.Time, gaveUp(s.x)), syn.Seen() && (s.x.State == tcp.SynRcvd || s.x.GaveUp && s.x.Facts.SYN.Flags.Any(tcp.ACK))
@@ -277,7 +277,7 @@ var rules = []rule{
 		},
 	},
 	{
-		kind: UnansweredSYN, seen: true,
+		kind: UnansweredSYN, seen: true, looksFor: synAgain,
 		holds: func(s *suspect) (held, bool) {
 			return heldFromTo(s.x.Facts.SYN.Time, gaveUp(s.x)), s.role == tracker.Client && s.c.Opened == tracker.Unanswered && s.x.Facts.SYNs > 1
 		},
@@ -287,10 +287,10 @@ var rules = []rule{
 		},
 		cause: func(s *suspect) string {
 			switch p := s.crowd.ports[endpointOf(s.peer)]; {
-			case p == nil || len(p.completed) == 0:
-			case p.completed[len(p.completed)-1] < s.x.Facts.SYN.Time:
+			case p == nil || p.completed == 0:
+			case p.lastStart < s.x.Facts.SYN.Time:
 				return fmt.Sprintf("The same port took connections until %s UTC, and no more since: its accept queue is full because the process hangs, the "+
-					"host or its network went down, or a firewall has begun to drop SYNs.", clock(p.completed[len(p.completed)-1]))
+					"host or its network went down, or a firewall has begun to drop SYNs.", clock(p.lastStart))
 			case p.others(s.x.Addr):
 				return fmt.Sprintf("The same port answers others at this time: it listens. A firewall or a route drops what comes from %s, or the "+
 					"port's accept queue is full now and then.", s.x.Addr)
@@ -313,7 +313,7 @@ var rules = []rule{
 		},
 	},
 	{
-		kind: Refused, moment: true, seen: true,
+		kind: Refused, moment: true, seen: true, looksFor: refused,
 		holds: func(s *suspect) (held, bool) {
 			return heldSince(s.peer.Facts.RSTFirst.Time), s.role == tracker.Client && s.c.Opened == tracker.Refused
 		},
@@ -338,7 +338,7 @@ var rules = []rule{
 		},
 	},
 	{
-		kind: Aborted, moment: true, seen: true,
+		kind: Aborted, moment: true, seen: true, looksFor: reset,
 		holds: func(s *suspect) (held, bool) {
 			x, y := &s.x.Facts, &s.peer.Facts
 			opened := s.c.Opened >= tracker.Handshake && s.c.Ends[tracker.Client].Facts.FirstACK.Seen() || s.c.Opened == tracker.Midstream && y.Last.Seen()
@@ -372,7 +372,7 @@ var rules = []rule{
 		},
 	},
 	{
-		kind: Idle,
+		kind: Idle, looksFor: inState(tcp.Established),
 		holds: func(s *suspect) (held, bool) {
 			return heldSince(s.c.Last), s.role == tracker.Client && s.x.State == tcp.Established && s.peer.State == tcp.Established
 		},
@@ -392,7 +392,7 @@ var rules = []rule{
 		},
 	},
 	{
-		kind: SlowHandshake, beside: true, moment: true, seen: true,
+		kind: SlowHandshake, beside: true, moment: true, seen: true, looksFor: synAgain,
 		holds: func(s *suspect) (held, bool) {
 			x, y := &s.x.Facts, &s.peer.Facts
 			return heldSince(x.SYN.Time), s.role == tracker.Client && s.c.Opened == tracker.Handshake && x.SYN.Seen() && x.FirstACK.Seen() && y.SYN.Seen() &&
@@ -427,11 +427,11 @@ var rules = []rule{
 		},
 	},
 	{
-		kind: PathLoss, beside: true, moment: true, goesOn: true, oneSided: true, seen: true,
+		kind: PathLoss, beside: true, moment: true, goesOn: true, oneSided: true, seen: true, looksFor: sentAgain,
 		holds: func(s *suspect) (held, bool) {
 			const share = 20 // 5 %
 			n := s.x.Facts.DataSegments
-			return heldSince(s.c.Start), n >= uint64(s.limit.Count) && s.x.Retransmitted*share >= n
+			return heldSince(s.c.Start), n >= uint64(max(s.limit.Count, 1)) && s.x.Retransmitted*share >= n
 		},
 		culprit: nobody,
 		summary: func(s *suspect, age string) string {
@@ -447,7 +447,7 @@ var rules = []rule{
 		evidence: func(s *suspect) []Evidence { return nil },
 	},
 	{
-		kind: BlindReset, beside: true, moment: true, seen: true,
+		kind: BlindReset, beside: true, moment: true, seen: true, looksFor: reset,
 		holds: func(s *suspect) (held, bool) {
 			x := &s.x.Facts
 			return heldSince(x.RST.Time), x.RST.Seen() && x.Last.Time > x.RST.Time && s.x.State != tcp.Closed
@@ -476,7 +476,7 @@ var rules = []rule{
 	odd(PortReused, tracker.PortReused, "used the addresses and ports of an ended connection again",
 		"Normal where many connections are made to the same server: Linux allows it after TIME_WAIT, or earlier with timestamps."),
 	{
-		kind: CaptureGap, beside: true, moment: true, goesOn: true, whole: true, oneSided: true,
+		kind: CaptureGap, beside: true, moment: true, goesOn: true, whole: true, oneSided: true, looksFor: gap,
 		holds: func(s *suspect) (held, bool) { return heldSince(s.c.Start), s.x.MissedBytes > 0 },
 	},
 }
@@ -484,10 +484,10 @@ var rules = []rule{
 // stuckClose is the rule for an end in state, which it keeps until its FIN is acknowledged.
 func stuckClose(kind Kind, state tcp.State, how string) rule {
 	return rule{
-		kind: kind,
+		kind: kind, looksFor: inState(state),
 		holds: func(s *suspect) (held, bool) {
 			// A host repeats its FIN. Where the capture misses packets, or began late, it may have missed the ACK.
-			sure := repeatsFIN(s) || !s.crowd.lossy && s.c.Opened != tracker.Midstream
+			sure := repeatsFIN(s) || !s.crowd.missesPackets() && s.c.Opened != tracker.Midstream
 			return heldSince(s.x.Facts.FIN.Time), s.x.State == state && s.x.Facts.FIN.Seen() && sure
 		},
 		culprit: func(s *suspect) blame {
@@ -536,7 +536,7 @@ func stuckClose(kind Kind, state tcp.State, how string) rule {
 // odd is the rule for what is counted and told, and hardly ever matters.
 func odd(kind Kind, what tracker.Oddity, did, cause string) rule {
 	return rule{
-		kind: kind, beside: true, moment: true, seen: true, oneSided: true,
+		kind: kind, beside: true, moment: true, seen: true, oneSided: true, looksFor: oddity,
 		holds: func(s *suspect) (held, bool) {
 			o := &s.x.Odd[what]
 			return heldSince(o.First.Time), o.Count > 0

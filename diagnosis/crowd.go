@@ -2,7 +2,9 @@ package diagnosis
 
 import (
 	"cmp"
+	"hash/maphash"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"tcpleak/tcp"
@@ -10,17 +12,22 @@ import (
 )
 
 // crowd is what only many connections show together: how a port treats those who ask, who asks everywhere, and what piles
-// up. It is filled before any rule is asked.
+// up. It is filled before any rule is asked: first, from every connection, with what costs next to nothing; then, from those
+// that may be too many, with the rest.
 type crowd struct {
-	rules    *Rules
-	now      int64
-	first    int64 // start of the earliest connection
-	ports    map[endpoint]*port
-	pairs    map[pairKey]*pair
-	attempts []attempt
-	scans    map[tcp.Addr]*scan
-	floods   map[endpoint]*flood
-	lossy    bool // the capture is known to miss packets
+	rules *Rules
+	now   int64
+	first int64 // start of the earliest connection
+	lossy bool  // the capture is known to miss packets
+	ports map[endpoint]*port
+
+	attempts      sketch // by source, see probes
+	waits, shorts sketch // by pair: TIME_WAIT at the client, short connections
+	lefts         sketch // by pair: what may be left behind, see leak
+
+	scans  map[tcp.Addr]*scan
+	floods map[endpoint]*flood
+	piles  map[pairKey]*pile
 }
 
 // Times that a crowd is judged by.
@@ -35,11 +42,18 @@ const (
 
 // port is a server's address and port that has answered a SYN, or was seen in an open connection.
 type port struct {
-	halfOpen   []span
-	completed  []int64 // when handshakes began
+	completed  int   // handshakes, or connections that were open
+	lastStart  int64 // of the last of them
 	client     tcp.Addr
 	clients    bool // there are others than client
+	slot       int64
+	slotted    *handshakes // those of slot
 	handshakes map[int64]*handshakes
+
+	halfOpen int // handshakes that hang
+	left     int // connections that may have been left behind
+	lived    int // connections of which the search for leaks must know, by one goroutine
+	lives    []life
 }
 
 // handshakes counts those whose ACK passed the capture within an overflowTime.
@@ -51,24 +65,54 @@ type span struct {
 	client   tcp.Addr
 }
 
+func spanOf(c *tracker.Connection, now int64) span {
+	server := &c.Ends[tracker.Server]
+	return span{server.Facts.SYN.Time, cmp.Or(gaveUp(server), now), c.Ends[tracker.Client].Addr}
+}
+
 // pairKey is a client's address and the service that it uses.
 type pairKey struct {
 	client tcp.Addr
 	server endpoint
 }
 
-// pair is the connections between a client and a service, in the order of their starts.
-type pair struct{ lives []life }
+func (k pairKey) hash() uint64 { return maphash.Comparable(hashSeed, k) }
+
+func hashOf(a tcp.Addr) uint64 { return maphash.Comparable(hashSeed, a) }
+
+// pile is the connections between a client and a service, in the order of their IDs.
+type pile struct {
+	ids    []uint64
+	starts []int64 // 0 if before the capture
+	waits  []int64 // when the client entered TIME_WAIT
+	shorts []int64 // starts of those that were short
+}
+
+func (p *pile) add(c *tracker.Connection, l *life) {
+	p.ids, p.starts = append(p.ids, c.ID), append(p.starts, l.start)
+	if closedFirst(c) {
+		p.waits = append(p.waits, c.Ends[tracker.Server].Facts.FIN.Time)
+	}
+	if l.short() {
+		p.shorts = append(p.shorts, l.start)
+	}
+}
+
+func (p *pile) merge(o *pile) {
+	p.ids, p.starts = append(p.ids, o.ids...), append(p.starts, o.starts...)
+	p.waits, p.shorts = append(p.waits, o.waits...), append(p.shorts, o.shorts...)
+}
 
 // life is an open connection from its start; of what has not happened, the time is 0.
 type life struct {
-	id        uint64
-	start     int64
-	ends      [2]int64 // by role: when the end closed its socket, as far as the wire tells
-	closeWait [2]int64 // by role: when it entered CLOSE_WAIT
-	timeWait  int64    // when the client entered TIME_WAIT
-	last      int64    // see spokeLast; 0 if silent since before the capture
-	asking    bool     // the last payload was the client's: it has had no answer
+	start  int64    // 0 if before the capture
+	last   int64    // see spokeLast; 0 if silent since before the capture
+	ends   [2]int64 // by role: when the end closed its socket, as far as the wire tells
+	client uint64   // hash of the client's address
+	number uint32   // of the connection
+	waits  [2]bool  // by role: it entered CLOSE_WAIT
+	asking bool     // the last payload was the client's: it has had no answer
+	piled  bool     // many of the client's connections may have been left behind
 }
 
 // closed returns when the first of the two closed, 0 if neither has.
@@ -77,6 +121,20 @@ func (l *life) closed() int64 {
 		return first
 	}
 	return max(l.ends[0], l.ends[1])
+}
+
+// closeWait returns when the end entered CLOSE_WAIT, 0 if it did not.
+func (l *life) closeWait(role tracker.Role) int64 {
+	if !l.waits[role] {
+		return 0
+	}
+	return max(l.ends[role.Peer()], 1)
+}
+
+// short reports whether it is a connection that a pool would have saved.
+func (l *life) short() bool {
+	end := l.ends[tracker.Client]
+	return l.start != 0 && end != 0 && end-l.start < shortLife
 }
 
 // attempt is a connection that somebody tried to open, and did not get.
@@ -96,50 +154,139 @@ type scan struct {
 
 // flood is a port with many half-open handshakes at once.
 type flood struct {
+	spans     []span
 	peak      int
 	start     int64
+	peakAt    int64
 	end       int64 // of the last of them
 	sources   int
-	only      tcp.Addr // the source, if there is one
-	completed int
+	only      tcp.Addr     // the source, if there is one
+	completed atomic.Int64 // handshakes that began between start and peakAt
 }
 
-func newCrowd(r *Rules, now int64) *crowd {
+// newCrowd returns the crowd of n connections at most.
+func newCrowd(r *Rules, now int64, n int) *crowd {
 	return &crowd{
-		rules: r, now: now, first: never, ports: make(map[endpoint]*port), pairs: make(map[pairKey]*pair),
-		scans: make(map[tcp.Addr]*scan), floods: make(map[endpoint]*flood),
+		rules: r, now: now, first: never, ports: make(map[endpoint]*port),
+		attempts: newSketch(n, r.leastAttempts()),
+		waits:    newSketch(n, r.thresholds[TimeWaitPressure].Count),
+		shorts:   newSketch(n, r.churnLimit()),
+		lefts:    newSketch(n, r.thresholds[Leak].Count),
 	}
 }
 
-// add takes in a connection. They come in the order of their starts.
-func (w *crowd) add(c *tracker.Connection) {
+// leastAttempts is how many attempts of one source may be a scan.
+func (r *Rules) leastAttempts() int {
+	return min(r.thresholds[PortScan].Count, r.thresholds[HostScan].Count)
+}
+
+// churnLimit is how many short connections within a churnWindow are churn.
+func (r *Rules) churnLimit() int {
+	return r.thresholds[Churn].Count * int(churnWindow/int64(time.Second))
+}
+
+// sorts of connections, as a crowd sees them.
+type sort uint8
+
+const (
+	attempted sort = iota // see probes
+	obscure               // one direction was not captured, or the client has reset the handshake
+	hanging               // the handshake is half-open
+	completed
+)
+
+// sortOf returns the sort of c, and the end that attempted it.
+func sortOf(c *tracker.Connection) (sort, tracker.Role) {
+	if source, ok := probes(c); ok {
+		return attempted, source
+	}
+	client, server := &c.Ends[tracker.Client], &c.Ends[tracker.Server]
+	half := server.Facts.SYN.Seen() && !client.Facts.FirstACK.Seen() && c.Opened == tracker.Handshake
+	switch {
+	case c.Visibility != tracker.BothSides:
+		return obscure, 0 // what the unseen end has done is a guess
+	case half && server.State != tcp.SynRcvd && !server.GaveUp:
+		return obscure, 0 // the client reset it, or the capture missed the rest
+	case half:
+		return hanging, 0
+	}
+	return completed, 0
+}
+
+// add takes in a connection, and reports whether it may be part of a scan or a flood. They come in the order of their starts.
+func (w *crowd) add(c *tracker.Connection) bool {
 	client, server := &c.Ends[tracker.Client], &c.Ends[tracker.Server]
 	w.first = min(w.first, c.Start)
 	w.lossy = w.lossy || client.MissedBytes+server.MissedBytes > 0
-	if source, ok := probes(c); ok {
-		target := &c.Ends[source.Peer()]
-		w.attempts = append(w.attempts, attempt{c.Ends[source].Addr, target.Addr, target.Port, c.Start})
-		return
+	sort, source := sortOf(c)
+	if sort == attempted {
+		w.attempts.add(hashOf(c.Ends[source].Addr))
+		return true
 	}
 	p := w.port(endpointOf(server))
-	if c.Visibility != tracker.BothSides {
-		return // what the unseen end has done is a guess
+	switch sort {
+	case hanging:
+		p.halfOpen++
+	case completed:
+		p.complete(c)
+		l := lifeOf(c)
+		waits, short, left := closedFirst(c), l.short(), l.mayBeLeft(w.now)
+		if l.matters(w.now) {
+			p.lived++
+		}
+		if !waits && !short && !left {
+			break
+		}
+		hash := pairOf(c).hash()
+		if waits {
+			w.waits.add(hash)
+		}
+		if short {
+			w.shorts.add(hash)
+		}
+		if left {
+			p.left++
+			w.lefts.add(hash)
+		}
 	}
-	half := server.Facts.SYN.Seen() && !client.Facts.FirstACK.Seen() && c.Opened == tracker.Handshake
-	switch {
-	case half && server.State != tcp.SynRcvd && !server.GaveUp:
-		return // the client reset it, or the capture missed the rest
-	case half:
-		p.halfOpen = append(p.halfOpen, span{server.Facts.SYN.Time, cmp.Or(gaveUp(server), w.now), client.Addr})
-		return
+	return hangs(c)
+}
+
+// merge adds what o has seen of the connections after those of w.
+func (w *crowd) merge(o *crowd) {
+	w.first, w.lossy = min(w.first, o.first), w.lossy || o.lossy
+	w.attempts.merge(&o.attempts)
+	w.waits.merge(&o.waits)
+	w.shorts.merge(&o.shorts)
+	w.lefts.merge(&o.lefts)
+	for e, p := range o.ports {
+		w.port(e).merge(p)
 	}
-	p.completed = append(p.completed, c.Start)
-	p.clients = p.clients || len(p.completed) > 1 && p.client != client.Addr
-	p.client = client.Addr
-	if server.Facts.SYN.Seen() && client.Facts.FirstACK.Seen() {
-		p.acked(client.Facts.FirstACK.Time, ignoredTwice(c))
+}
+
+// merge adds what o has seen after p, but for lived.
+func (p *port) merge(o *port) {
+	if o.completed > 0 {
+		p.clients = p.clients || o.clients || p.completed > 0 && p.client != o.client
+		p.client, p.lastStart = o.client, o.lastStart
 	}
-	w.pair(pairKey{client.Addr, endpointOf(server)}).add(c)
+	p.completed += o.completed
+	p.halfOpen += o.halfOpen
+	p.left += o.left
+	for at, h := range o.handshakes {
+		q := p.at(at)
+		q.acked += h.acked
+		q.ignored += h.ignored
+	}
+}
+
+func pairOf(c *tracker.Connection) pairKey {
+	return pairKey{c.Ends[tracker.Client].Addr, endpointOf(&c.Ends[tracker.Server])}
+}
+
+// closedFirst reports whether the client of c has closed first, so that it is it that waits in TIME_WAIT.
+func closedFirst(c *tracker.Connection) bool {
+	return c.ClosedFirst == tracker.ClientClosed && c.EndedBy == tracker.EndedByFIN && c.Ends[tracker.Server].Facts.FIN.Time != 0
 }
 
 // probes reports whether c is an attempt that was not answered, or refused: a SYN, or a lone segment as scanners send it.
@@ -168,34 +315,42 @@ func (w *crowd) port(e endpoint) *port {
 	return p
 }
 
-func (w *crowd) pair(k pairKey) *pair {
-	p := w.pairs[k]
-	if p == nil {
-		p = new(pair)
-		w.pairs[k] = p
-	}
-	return p
-}
-
 // answers reports whether the port has answered a SYN, or was in use.
 func (w *crowd) answers(e endpoint) bool { return w.ports[e] != nil }
 
 // others reports whether the port has taken connections of others than client.
 func (p *port) others(client tcp.Addr) bool { return p.clients || p.client != client }
 
-func (p *port) acked(at int64, ignored bool) {
-	if p.handshakes == nil {
-		p.handshakes = make(map[int64]*handshakes)
+func (p *port) complete(c *tracker.Connection) {
+	client, server := &c.Ends[tracker.Client], &c.Ends[tracker.Server]
+	p.clients = p.clients || p.completed > 0 && p.client != client.Addr
+	p.completed++
+	p.client, p.lastStart = client.Addr, c.Start
+	if !server.Facts.SYN.Seen() || !client.Facts.FirstACK.Seen() {
+		return
 	}
-	h := p.handshakes[at/overflowTime]
-	if h == nil {
-		h = new(handshakes)
-		p.handshakes[at/overflowTime] = h
-	}
+	h := p.at(client.Facts.FirstACK.Time / overflowTime)
 	h.acked++
-	if ignored {
+	if ignoredTwice(c) {
 		h.ignored++
 	}
+}
+
+// at returns the handshakes of a slot of overflowTime.
+func (p *port) at(slot int64) *handshakes {
+	if p.slotted != nil && p.slot == slot {
+		return p.slotted
+	}
+	h := p.handshakes[slot]
+	if h == nil {
+		h = new(handshakes)
+		if p.handshakes == nil {
+			p.handshakes = make(map[int64]*handshakes)
+		}
+		p.handshakes[slot] = h
+	}
+	p.slot, p.slotted = slot, h
+	return h
 }
 
 // ignoredTwice reports whether the server of c has repeated its SYN-ACK although two segments had passed that complete the
@@ -215,8 +370,12 @@ func (w *crowd) queueOverflowed(c *tracker.Connection) bool {
 	return ignoredTwice(c) && w.overflowed(endpointOf(&c.Ends[tracker.Server]), at, at)
 }
 
-// overflowed reports whether the accept queue of e was full at some time from from to to.
+// overflowed reports whether the accept queue of e was full at some time from from to to. A nil crowd knows nothing, and says
+// of everything that it may be.
 func (w *crowd) overflowed(e endpoint, from, to int64) bool {
+	if w == nil {
+		return true
+	}
 	const share = 10
 	p := w.ports[e]
 	if p == nil {
@@ -230,11 +389,15 @@ func (w *crowd) overflowed(e endpoint, from, to int64) bool {
 	return false
 }
 
-func (p *pair) add(c *tracker.Connection) {
-	l := life{id: c.ID, start: c.Start, last: spokeLast(c)}
+// missesPackets reports whether the capture is known to miss packets.
+func (w *crowd) missesPackets() bool { return w != nil && w.lossy }
+
+func lifeOf(c *tracker.Connection) life {
+	l := life{start: c.Start, last: spokeLast(c)}
 	reset := int64(0)
-	for _, e := range c.Ends {
-		if at := e.Facts.RSTFirst; at.Seen() && (reset == 0 || at.Time < reset) && e.State == tcp.Closed {
+	for role := range c.Ends {
+		e := &c.Ends[role]
+		if at := &e.Facts.RSTFirst; at.Seen() && (reset == 0 || at.Time < reset) && e.State == tcp.Closed {
 			reset = at.Time
 		}
 	}
@@ -247,19 +410,15 @@ func (p *pair) add(c *tracker.Connection) {
 		case reset == 0 && e.State == tcp.Closed:
 			l.ends[role] = max(e.Since, 1)
 		}
-		if closer := c.ClosedFirst; closer == [...]tracker.ClosedFirst{tracker.ServerClosed, tracker.ClientClosed}[role] && e.State != tcp.Established && !mayHaveClosed(c, e) {
-			l.closeWait[role] = max(c.Ends[1-role].Facts.FIN.Time, 1)
-		}
+		closer := [...]tracker.ClosedFirst{tracker.ServerClosed, tracker.ClientClosed}[role]
+		l.waits[role] = c.ClosedFirst == closer && e.State != tcp.Established && !mayHaveClosed(c, e)
 	}
 	l.asking = c.Ends[tracker.Client].Facts.DataLast > c.Ends[tracker.Server].Facts.DataLast
 	if c.Opened == tracker.Midstream {
 		l.start = 0 // before the capture
 		l.last = max(c.Ends[tracker.Client].Facts.DataLast, c.Ends[tracker.Server].Facts.DataLast)
 	}
-	if c.ClosedFirst == tracker.ClientClosed && c.EndedBy == tracker.EndedByFIN {
-		l.timeWait = c.Ends[tracker.Server].Facts.FIN.Time
-	}
-	p.lives = append(p.lives, l)
+	return l
 }
 
 // spokeLast returns when either end of c last sent payload, or when the handshake was complete: keep-alives say nothing.
@@ -268,32 +427,25 @@ func spokeLast(c *tracker.Connection) int64 {
 	return max(c.Start, client.FirstACK.Time, client.DataLast, server.DataLast)
 }
 
-// judge finds the scans and the floods, which explain what is wrong with single connections.
-func (w *crowd) judge() {
-	w.findScans()
-	for e, p := range w.ports {
-		if f := p.flood(w.rules.thresholds[SYNFlood].Count); f != nil {
-			w.floods[e] = f
-		}
-	}
-}
-
-func (w *crowd) findScans() {
-	slices.SortStableFunc(w.attempts, func(a, b attempt) int {
-		return cmp.Or(compareAddr(a.source, b.source), cmp.Compare(a.start, b.start))
-	})
+// findScans looks for scans among attempts, in the order of their IDs, all of those of a source.
+func (w *crowd) findScans(attempts []attempt) {
 	most := [2]int{w.rules.thresholds[PortScan].Count, w.rules.thresholds[HostScan].Count}
-	for i := 0; i < len(w.attempts); {
-		end := i + 1
-		for end < len(w.attempts) && w.attempts[end].source == w.attempts[i].source {
-			end++
+	bySource := make(map[tcp.Addr][]attempt)
+	for _, a := range attempts {
+		bySource[a.source] = append(bySource[a.source], a)
+	}
+	w.scans = make(map[tcp.Addr]*scan)
+	for source, run := range bySource {
+		if len(run) < min(most[0], most[1]) {
+			continue
 		}
-		if run := w.attempts[i:end]; len(run) >= min(most[0], most[1]) {
-			if s := scanned(run, most[0], most[1]); s != nil {
-				w.scans[run[0].source] = s
-			}
+		byStart := func(a, b attempt) int { return cmp.Compare(a.start, b.start) }
+		if !slices.IsSortedFunc(run, byStart) {
+			slices.SortStableFunc(run, byStart)
 		}
-		i = end
+		if s := scanned(run, most[0], most[1]); s != nil {
+			w.scans[source] = s
+		}
 	}
 }
 
@@ -334,49 +486,43 @@ func scanned(run []attempt, ports, hosts int) *scan {
 	return s
 }
 
-// flood returns the flood of half-open handshakes at p: count or more at once, and more than those that completed meanwhile.
-func (p *port) flood(count int) *flood {
-	if len(p.halfOpen) < count {
-		return nil
-	}
-	var ends []int64
-	for _, s := range p.halfOpen {
-		ends = append(ends, s.to)
+// measure fills in f from its spans, and reports whether there are count of them or more at once.
+func (f *flood) measure(count int) bool {
+	ends := make([]int64, len(f.spans))
+	for i, s := range f.spans {
+		ends[i] = s.to
 	}
 	slices.Sort(ends)
-	f := &flood{}
-	over, peakAt := 0, int64(0)
-	for i, s := range p.halfOpen {
+	over := 0
+	for i, s := range f.spans {
 		for over < len(ends) && ends[over] < s.from {
 			over++
 		}
 		if n := i + 1 - over; n > f.peak {
-			f.peak, peakAt = n, s.from
+			f.peak, f.peakAt = n, s.from
 		}
 	}
-	f.start = p.halfOpen[0].from
+	if len(f.spans) == 0 || f.peak < count {
+		return false
+	}
+	f.start = f.spans[0].from
 	sources := make(map[tcp.Addr]struct{})
-	for _, s := range p.halfOpen {
+	for _, s := range f.spans {
 		sources[s.client] = struct{}{}
 		f.end = max(f.end, s.to)
 	}
-	for _, at := range p.completed {
-		if f.start <= at && at <= peakAt {
-			f.completed++
-		}
+	if f.sources = len(sources); f.sources == 1 {
+		f.only = f.spans[0].client
 	}
-	if f.peak < count || f.peak <= f.completed {
-		return nil
-	}
-	f.sources = len(sources)
-	if f.sources == 1 {
-		f.only = p.halfOpen[0].client
-	}
-	return f
+	f.spans = nil
+	return true
 }
 
 // scanOf returns the key of the scan that explains c, if there is one.
 func (w *crowd) scanOf(c *tracker.Connection) (key, bool) {
+	if len(w.scans) == 0 {
+		return key{}, false
+	}
 	source, ok := probes(c)
 	if !ok {
 		return key{}, false
@@ -394,10 +540,15 @@ func (w *crowd) scanOf(c *tracker.Connection) (key, bool) {
 	return key{}, false
 }
 
+// hangs reports whether c may be part of a flood.
+func hangs(c *tracker.Connection) bool {
+	return c.Ends[tracker.Server].Facts.SYN.Seen() && !c.Ends[tracker.Client].Facts.FirstACK.Seen()
+}
+
 // floodOf returns the key of the flood that c is part of, if there is one.
 func (w *crowd) floodOf(c *tracker.Connection) (key, bool) {
 	server := &c.Ends[tracker.Server]
-	if w.floods[endpointOf(server)] == nil || !server.Facts.SYN.Seen() || c.Ends[tracker.Client].Facts.FirstACK.Seen() {
+	if len(w.floods) == 0 || !hangs(c) || w.floods[endpointOf(server)] == nil {
 		return key{}, false
 	}
 	return key{kind: SYNFlood, role: tracker.Client, service: endpointOf(server)}, true

@@ -1,7 +1,9 @@
 package diagnosis
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"time"
 
 	"tcpleak/diagnosis/trend"
@@ -32,29 +34,79 @@ const (
 	samples   = 60
 )
 
-// leaks finds those who leave connections behind: by the growth of what has been left for long enough to tell it from healthy
-// traffic, over the longest time in which it keeps growing, and half of that, and so on.
-func (w *crowd) leaks() []*leak {
+// mayBeLeft reports whether l may be left behind, whatever is usual.
+func (l *life) mayBeLeft(now int64) bool {
+	for role := range l.ends {
+		if l.waits[role] && l.ends[role] == 0 {
+			return true
+		}
+	}
+	return l.ends == [2]int64{} && tooQuiet(now-l.last, now-l.start, 0)
+}
+
+// matters reports whether the search for leaks must know of l. Of others it would learn nothing: they were gone in less time
+// than it takes to count, and closed before their silence could become what is usual.
+func (l *life) matters(now int64) bool {
+	for role := range l.ends {
+		end := l.ends[role]
+		if end == 0 {
+			end = now
+		}
+		if end-l.start >= quietTime || l.waits[role] && (l.ends[role] == 0 || end-l.closeWait(tracker.Role(role)) >= stuckTime) {
+			return true
+		}
+	}
+	at := l.closed()
+	return at != 0 && (l.last == 0 || (at-l.last)*5/4 > quietTime)
+}
+
+// searched reports whether p may leak, and the capture is long enough to show it.
+func (w *crowd) searched(p *port) bool {
+	limit := w.rules.thresholds[Leak]
+	return p.left >= limit.Count && w.now-w.first >= leastSpan(limit)
+}
+
+// leastSpan is the least time that shows a leak. A capture of a minute shows a little less than a minute.
+func leastSpan(limit Threshold) int64 { return int64(limit.Age) - int64(limit.Age)/20 }
+
+// leaks finds those who leave connections with e behind: by the growth of what has been left for long enough to tell it from
+// healthy traffic, over the longest time in which it keeps growing, and half of that, and so on. It changes the order of
+// lives.
+func (w *crowd) leaks(e endpoint, lives []life, client func(*life) tcp.Addr) []*leak {
 	limit := w.rules.thresholds[Leak]
 	var all []*leak
-	services := make(map[endpoint][]*pair)
-	blamed := make(map[endpoint]bool)
-	for k, p := range w.pairs {
-		services[k.server] = append(services[k.server], p)
+	blamed := false
+	slices.SortFunc(lives, func(a, b life) int {
+		switch {
+		case a.piled != b.piled && a.piled:
+			return -1
+		case a.piled != b.piled:
+			return 1
+		case !a.piled:
+			return 0
+		}
+		return cmp.Compare(a.client, b.client)
+	})
+	for i := 0; i < len(lives) && lives[i].piled; {
+		end := i + 1
+		for end < len(lives) && lives[end].piled && lives[end].client == lives[i].client {
+			end++
+		}
+		of := lives[i:end]
+		i = end
 		for _, idle := range [...]bool{false, true} {
-			l := &leak{role: tracker.Client, idle: idle, key: key{kind: Leak, role: tracker.Client, addr: k.client, service: k.server}}
-			if l.grows(w, []*pair{p}, limit) && !l.asking {
+			l := &leak{role: tracker.Client, idle: idle}
+			if l.grows(w, of, limit) && !l.asking {
+				l.key = key{kind: Leak, role: tracker.Client, addr: client(&of[0]), service: e}
 				all = append(all, l)
-				blamed[k.server] = blamed[k.server] || idle
+				blamed = blamed || idle
 			}
 		}
 	}
-	for e, pairs := range services {
-		for _, idle := range [...]bool{false, true} {
-			l := &leak{role: tracker.Server, idle: idle, key: key{kind: Leak, role: tracker.Server, addr: e.addr, service: e}}
-			if (!idle || !blamed[e]) && l.grows(w, pairs, limit) {
-				all = append(all, l)
-			}
+	for _, idle := range [...]bool{false, true} {
+		l := &leak{role: tracker.Server, idle: idle, key: key{kind: Leak, role: tracker.Server, addr: e.addr, service: e}}
+		if (!idle || !blamed) && l.grows(w, lives, limit) {
+			all = append(all, l)
 		}
 	}
 	return all
@@ -64,7 +116,7 @@ func (w *crowd) leaks() []*leak {
 func (l *leak) left(life *life, now int64) (since int64, is bool) {
 	switch {
 	case !l.idle:
-		return life.closeWait[l.role], life.closeWait[l.role] != 0 && life.ends[l.role] == 0
+		return life.closeWait(l.role), life.waits[l.role] && life.ends[l.role] == 0
 	case life.ends != [2]int64{}:
 		return 0, false
 	}
@@ -74,58 +126,64 @@ func (l *leak) left(life *life, now int64) (since int64, is bool) {
 
 // tooQuiet reports whether a connection of that age has been silent for so long that it is left behind: more than a quarter
 // longer than any that was closed in the end.
-func (l *leak) tooQuiet(silent, age int64) bool {
-	return silent >= quietTime && silent >= l.usual*5/4 && silent >= age/2
+func (l *leak) tooQuiet(silent, age int64) bool { return tooQuiet(silent, age, l.usual) }
+
+func tooQuiet(silent, age, usual int64) bool {
+	return silent >= quietTime && silent >= usual*5/4 && silent >= age/2
 }
 
-// grows reports whether what pairs leave behind keeps growing up to now, and fills in how.
-func (l *leak) grows(w *crowd, pairs []*pair, limit Threshold) bool {
-	lefts, asking, clients, oldest := 0, 0, 0, w.now
-	for _, p := range pairs {
-		for i := range p.lives {
-			if life := &p.lives[i]; l.idle {
-				l.usual = max(l.usual, life.closed()-max(life.last, w.first))
+// grows reports whether what lives leave behind keeps growing up to now, and fills in how.
+func (l *leak) grows(w *crowd, lives []life, limit Threshold) bool {
+	if l.idle {
+		for i := range lives {
+			life := &lives[i]
+			l.usual = max(l.usual, life.closed()-max(life.last, w.first))
+		}
+	}
+	lefts, asking, oldest := 0, 0, w.now
+	for i := range lives {
+		life := &lives[i]
+		if since, is := l.left(life, w.now); is {
+			lefts++
+			oldest = min(oldest, since)
+			if life.asking {
+				asking++
 			}
 		}
 	}
-	for _, p := range pairs {
-		before := lefts
-		for i := range p.lives {
-			life := &p.lives[i]
-			if since, is := l.left(life, w.now); is {
-				lefts++
-				oldest = min(oldest, since)
-				if life.asking {
-					asking++
-				}
-			}
-		}
-		if lefts > before {
-			clients++
-		}
-	}
-	// A capture of a minute shows a little less than a minute.
-	least := int64(limit.Age) - int64(limit.Age)/20
+	least := leastSpan(limit)
 	if lefts < limit.Count || w.now-w.first < least {
 		return false
 	}
 	l.asking, l.since = l.idle && 2*asking > lefts, oldest
 	// One quiet connection of each client is what a growing number of users looks like.
-	if l.idle && !l.asking && l.role == tracker.Server && 4*lefts < 5*clients {
+	if l.idle && !l.asking && l.role == tracker.Server && 4*lefts < 5*l.clients(lives, lefts, w.now) {
 		return false
 	}
 	for span := w.now - w.first; span >= least; span /= 2 {
 		if l.idle && w.now-oldest < min(span*3/4, longQuiet) {
 			continue
 		}
-		if l.growsOver(w, pairs, span, limit) {
+		if l.growsOver(w, lives, span, limit) {
 			return true
 		}
 	}
 	return false
 }
 
-func (l *leak) growsOver(w *crowd, pairs []*pair, span int64, limit Threshold) bool {
+// clients counts the clients of those of lives that are left behind, lefts of them.
+func (l *leak) clients(lives []life, lefts int, now int64) int {
+	of := make([]uint64, 0, lefts)
+	for i := range lives {
+		if _, is := l.left(&lives[i], now); is {
+			of = append(of, lives[i].client)
+		}
+	}
+	slices.Sort(of)
+	return len(slices.Compact(of))
+}
+
+func (l *leak) growsOver(w *crowd, lives []life, span int64, limit Threshold) bool {
 	// What began just now cannot yet be told from what ends in a moment.
 	dwell := stuckTime
 	if l.idle {
@@ -150,21 +208,19 @@ func (l *leak) growsOver(w *crowd, pairs []*pair, span int64, limit Threshold) b
 			change[last+1]--
 		}
 	}
-	for _, p := range pairs {
-		for i := range p.lives {
-			life := &p.lives[i]
-			end := life.ends[l.role]
-			if end == 0 {
-				end = w.now
-			}
-			if l.idle {
-				count(life.start, end)
-			} else if at := life.closeWait[l.role]; at != 0 {
-				count(at, end)
-			}
-			if _, is := l.left(life, w.now); is && life.start >= from {
-				fresh++
-			}
+	for i := range lives {
+		life := &lives[i]
+		end := life.ends[l.role]
+		if end == 0 {
+			end = w.now
+		}
+		if l.idle {
+			count(life.start, end)
+		} else if at := life.closeWait(l.role); at != 0 {
+			count(at, end)
+		}
+		if _, is := l.left(life, w.now); is && life.start >= from {
+			fresh++
 		}
 	}
 	times, values := make([]int64, samples), make([]float64, samples)
@@ -174,8 +230,11 @@ func (l *leak) growsOver(w *crowd, pairs []*pair, span int64, limit Threshold) b
 		times[i], values[i] = from+int64(i)*step, level
 	}
 	rise := int(values[samples-1] - values[0])
+	if rise < limit.Count || l.idle && (fresh < limit.Count || 2*fresh < rise) {
+		return false // before the trend, which takes longer
+	}
 	perSecond, grows := trend.Grows(times, values)
-	if !grows || rise < limit.Count || l.idle && (fresh < limit.Count || 2*fresh < rise) {
+	if !grows {
 		return false
 	}
 	l.growth = Growth{PerMinute: perSecond * 60, From: int(values[0]), To: int(values[samples-1]), Over: time.Duration(span)}

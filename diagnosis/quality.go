@@ -31,6 +31,15 @@ func (q *Quality) add(c *tracker.Connection) {
 	}
 }
 
+// merge adds the connections of o.
+func (q *Quality) merge(o *Quality) {
+	q.Connections += o.Connections
+	q.OneSided += o.OneSided
+	q.Midstream += o.Midstream
+	q.Incomplete += o.Incomplete
+	q.MissedBytes += o.MissedBytes
+}
+
 // Trusted reports whether silence in the capture is silence on the wire, as far as the capture itself can tell.
 func (q *Quality) Trusted() bool {
 	return q.Dropped == 0 && !q.Truncated && q.MissedBytes == 0 && q.Evicted == 0 && q.OneSided == 0

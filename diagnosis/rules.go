@@ -152,6 +152,7 @@ type rule struct {
 	shared   bool // connections whose client is at fault are one group, whoever that is: addresses may be forged
 	whole    bool // all connections are one group, which is put into words as such
 
+	looksFor signs // it holds only for a connection with one of them: what has none is not asked
 	holds    func(s *suspect) (held, bool)
 	culprit  func(s *suspect) blame
 	summary  func(s *suspect, age string) string
@@ -160,21 +161,19 @@ type rule struct {
 	evidence func(s *suspect) []Evidence
 }
 
-// verdict is a rule that holds for a connection.
-type verdict struct {
-	rule *rule
-	s    suspect
-	held held
-}
-
-// judge yields what is wrong with the connection of s at s.now, which is overwritten for each rule: at most one verdict of
-// those that stand alone, none if it is explained already, and any number beside it. A suspect of its own for each rule
-// would be an allocation each, and four fifths of the time for a million connections.
-func (r *Rules) judge(s *suspect, explained bool, yield func(verdict)) {
+// judge yields the rules that hold for the connection of s at s.now, for the end that s then names, and since when: of those
+// that stand alone at most one, none if the connection is explained already, and any number beside it. It stops when yield
+// returns false. A suspect of its own for each rule would be an allocation each, and four fifths of the time for a million
+// connections.
+func (r *Rules) judge(s *suspect, explained bool, yield func(*rule, held) bool) {
 	c := s.c
+	shown := signsOf(c)
+	if shown&allSigns == 0 {
+		return
+	}
 	for i := range rules {
 		rule := &rules[i]
-		if explained && !rule.beside || c.Visibility != tracker.BothSides && !rule.oneSided {
+		if shown&rule.looksFor == 0 || explained && !rule.beside || c.Visibility != tracker.BothSides && !rule.oneSided {
 			continue // what the unseen end has sent is not known
 		}
 		s.limit = r.limits[i]
@@ -184,7 +183,9 @@ func (r *Rules) judge(s *suspect, explained bool, yield func(verdict)) {
 			if !ok || cmp.Or(held.ended, s.now) < add(held.counts, s.limit.Age) {
 				continue
 			}
-			yield(verdict{rule, *s, held})
+			if !yield(rule, held) {
+				return
+			}
 			explained = explained || !rule.beside
 			if !rule.beside || rule.whole {
 				break
@@ -193,39 +194,39 @@ func (r *Rules) judge(s *suspect, explained bool, yield func(verdict)) {
 	}
 }
 
-// key returns the group that v belongs to.
-func (v *verdict) key() key {
-	if v.rule.whole {
-		return key{kind: v.rule.kind}
+// key returns the group that s belongs to by r.
+func (r *rule) key(s *suspect) key {
+	if r.whole {
+		return key{kind: r.kind}
 	}
-	k := key{kind: v.rule.kind, service: endpointOf(&v.s.c.Ends[tracker.Server])}
-	b := v.rule.culprit(&v.s)
+	k := key{kind: r.kind, service: endpointOf(&s.c.Ends[tracker.Server])}
+	b := r.culprit(s)
 	k.role = b.role
-	if !b.nobody && (!v.rule.shared || k.role == tracker.Server) {
-		k.addr = v.s.c.Ends[k.role].Addr
+	if !b.nobody && (!r.shared || k.role == tracker.Server) {
+		k.addr = s.c.Ends[k.role].Addr
 	}
 	return k
 }
 
-// last returns when v last held.
-func (v *verdict) last() int64 {
+// last returns when r last held for s.
+func (r *rule) last(s *suspect, h held) int64 {
 	switch {
-	case v.held.ended != 0:
-		return v.held.ended
-	case v.rule.goesOn:
-		return v.s.c.Last
-	case v.rule.moment:
-		return v.held.since
+	case h.ended != 0:
+		return h.ended
+	case r.goesOn:
+		return s.c.Last
+	case r.moment:
+		return h.since
 	}
-	return v.s.now
+	return s.now
 }
 
-// certainty says how far v may be trusted.
-func (v *verdict) certainty() tracker.Certainty {
-	if !v.rule.seen {
-		return v.s.x.Certainty
+// certainty says how far r may be trusted in s.
+func (r *rule) certainty(s *suspect) tracker.Certainty {
+	if !r.seen {
+		return s.x.Certainty
 	}
-	if v.s.c.Opened == tracker.Midstream || v.s.c.Visibility != tracker.BothSides {
+	if s.c.Opened == tracker.Midstream || s.c.Visibility != tracker.BothSides {
 		return tracker.Presumed
 	}
 	return tracker.Confirmed

@@ -199,7 +199,7 @@ func (tr *trace) segment(n int, fields []string) tcp.Segment {
 
 // analyze returns what the rules say at a time.
 func (tr *trace) analyze(at float64) *diagnosis.Analysis {
-	return tr.rules.Analyze(tr.table.Connections(seconds(at)), seconds(at), tr.capture)
+	return tr.rules.Analyze(tr.table, seconds(at), tr.capture)
 }
 
 func (tr *trace) expect(n int, at string, want []string) {

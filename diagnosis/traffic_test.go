@@ -88,7 +88,7 @@ func (w *traffic) forget() {
 func (w *traffic) analyze(at time.Duration) *diagnosis.Analysis {
 	w.feed(at)
 	now := epoch + int64(at)
-	return w.rules.Analyze(w.table.Connections(now), now, diagnosis.Capture{})
+	return w.rules.Analyze(w.table, now, diagnosis.Capture{})
 }
 
 // above tells the findings of a that are more than info.

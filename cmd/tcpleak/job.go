@@ -158,7 +158,7 @@ func (j *job) analyze(now int64, stats capture.Stats) *diagnosis.Analysis {
 	for _, s := range stats.Sources {
 		c.Truncated = c.Truncated || s.Truncated
 	}
-	return j.rules.Analyze(j.table.Connections(now), now, c)
+	return j.rules.Analyze(j.table, now, c)
 }
 
 // noteDrops tells the table if packets were lost on their way into the capture.
@@ -222,8 +222,8 @@ func (j *job) report(source capture.Source) (worst int, err error) {
 	r := report.Report{
 		Capture: j.captureRecord(stats, analysis.Quality.MissedBytes), Quality: analysis.Quality, Findings: analysis.Findings, Threshold: j.rules.Threshold,
 		Rows: func(yield func(report.Row) bool) {
-			for c := range j.table.Connections(now) {
-				if !yield(report.Row{Connection: c, Findings: analysis.Of(c)}) {
+			for c, findings := range analysis.Connections(0, analysis.Counts.Connections) {
+				if !yield(report.Row{Connection: c, Findings: findings}) {
 					return
 				}
 			}

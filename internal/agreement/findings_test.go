@@ -45,7 +45,7 @@ func TestFindingsOfRealTraffic(t *testing.T) {
 				rules.Set(threshold)
 			}
 			table, now := track(t, name, nil)
-			analysis := rules.Analyze(table.Connections(now), now, diagnosis.Capture{})
+			analysis := rules.Analyze(table, now, diagnosis.Capture{})
 			missing, got := slices.Clone(truth.Expect), []string{}
 			for i := range analysis.Findings {
 				f := &analysis.Findings[i]
@@ -120,7 +120,7 @@ func TestOneDirectionAccusesNobody(t *testing.T) {
 			table, now := track(t, "../../testdata/findings/"+name, func(s *tcp.Segment) bool {
 				return (s.Src.String() == "10.77.0.2") == server
 			})
-			analysis := diagnosis.NewRules().Analyze(table.Connections(now), now, diagnosis.Capture{})
+			analysis := diagnosis.NewRules().Analyze(table, now, diagnosis.Capture{})
 			for i := range analysis.Findings {
 				if f := &analysis.Findings[i]; f.Severity > diagnosis.Info {
 					t.Errorf("%s, only the server's packets %v: %v %s: %s", name, server, f.Severity, f.Kind, f.Summary)
@@ -195,7 +195,7 @@ func TestEachBrokenConnectionHasOneFinding(t *testing.T) {
 			table, now := track(t, name, nil)
 			now = max(now, truth.End.UnixNano())
 			now += int64(time.Millisecond)
-			analysis := rules.Analyze(table.Connections(now), now, diagnosis.Capture{})
+			analysis := rules.Analyze(table, now, diagnosis.Capture{})
 			counts := make(map[string]int)
 			for c := range table.Connections(now) {
 				client, server := &c.Ends[tracker.Client], &c.Ends[tracker.Server]
