@@ -76,16 +76,89 @@ func (b *BriefZeek) Unpack(z *Zeek, n *Numbers) {
 
 func (b *BriefZeek) flags() uint8 { return uint8(b.history[1] >> flagsShift) }
 
-// UnchangedBy reports whether the Zeek that b stands for would not notice s, of direction dir, which repeats nothing and
-// acknowledges nothing that was missed. It may be false where it is so.
-func (b *BriefZeek) UnchangedBy(s *tcp.Segment, dir uint8) bool {
-	bit, role := uint32(sawACK), dir
-	if s.Len > 0 {
-		bit = uint32(sawData)
+// Segment takes in s, of direction dir, as Zeek.Segment does, if s repeats nothing, acknowledges nothing that was missed, and
+// is a SYN that opens, the SYN-ACK that answers it, an ACK, payload or a FIN of an end that was heard before. Otherwise, and
+// where it does not know, it returns false and changes nothing.
+func (b *BriefZeek) Segment(s *tcp.Segment, dir uint8) bool {
+	dir &= 1
+	flags := s.Flags & (tcp.SYN | tcp.FIN | tcp.RST)
+	if s.Window == 0 || b.rest>>lettersShift == lettersPerWord {
+		return false
 	}
+	if flags == tcp.SYN {
+		return b.segmentSYN(s, dir)
+	}
+	state := b.rest >> (stateShift + 3*dir) & 7
+	role := dir
 	if b.flags()&zeekSwapped != 0 {
 		role ^= 1
 	}
-	return s.Flags&(tcp.SYN|tcp.FIN|tcp.RST) == 0 && s.Window != 0 && b.rest>>(seenShift+seenBits*role)&bit != 0 &&
-		b.rest>>(stateShift+3*dir)&7 != 0
+	bit, letter := uint32(sawACK), uint32(letterA)
+	switch {
+	case flags == tcp.FIN:
+		if zeekState(state) != established || zeekState(b.rest>>(stateShift+3*(dir^1))&7) == reset {
+			return false
+		}
+		bit, letter = uint32(sawFIN), letterF
+	case flags != 0 || zeekState(state) == inactive || !s.Flags.Any(tcp.ACK):
+		return false
+	case s.Len > 0:
+		bit, letter = uint32(sawData), letterD
+	}
+	if b.rest>>(seenShift+seenBits*role)&bit != 0 {
+		return flags == 0
+	}
+	if flags == tcp.FIN {
+		b.rest = b.rest&^(7<<(stateShift+3*dir)|7<<(beforeShift+3*dir)) |
+			uint32(closed)<<(stateShift+3*dir) | uint32(established)<<(beforeShift+3*dir)
+	}
+	b.rest |= bit << (seenShift + seenBits*role)
+	b.add(letter + responderLetter*uint32(role))
+	if s.Len > 0 {
+		b.history[1] |= uint32(zeekPayload) << flagsShift
+	}
+	return true
+}
+
+func (b *BriefZeek) add(letter uint32) {
+	at := b.rest >> lettersShift * 5
+	code := uint64(letter+1) << at
+	b.history[0] |= uint32(code)
+	b.history[1] |= uint32(code >> 32)
+	b.rest += 1 << lettersShift
+}
+
+// What there is to say after the SYN of a connection, and after the SYN-ACK that answers it, without payload: by whether the
+// ports make Zeek take the receiver for the originator.
+var afterSYN, afterAnswer = func() (opened, answered [2]BriefZeek) {
+	for i, ports := range [2][2]uint16{{50000, 80}, {80, 50000}} {
+		syn := tcp.Segment{Flags: tcp.SYN, Window: 1, SrcPort: ports[0], DstPort: ports[1]}
+		answer := tcp.Segment{Flags: tcp.SYN | tcp.ACK, Window: 1, SrcPort: ports[1], DstPort: ports[0]}
+		var z Zeek
+		z.Segment(&syn, 0, Seen{})
+		opened[i], _ = z.Pack()
+		z.Segment(&answer, 1, Seen{})
+		answered[i], _ = z.Pack()
+	}
+	return opened, answered
+}()
+
+func (b *BriefZeek) segmentSYN(s *tcp.Segment, dir uint8) bool {
+	switch {
+	case s.Len > 0:
+		return false
+	case *b == BriefZeek{} && dir == 0 && !s.Flags.Any(tcp.ACK):
+		*b = afterSYN[0]
+		if startsAtResponder(s) {
+			*b = afterSYN[1]
+		}
+		return true
+	case *b == afterSYN[0] && dir == 1 && s.Flags.Any(tcp.ACK):
+		*b = afterAnswer[0]
+		return true
+	case *b == afterSYN[1] && dir == 1 && s.Flags.Any(tcp.ACK):
+		*b = afterAnswer[1]
+		return true
+	}
+	return false
 }

@@ -122,14 +122,14 @@ func (p *part) open(s *tcp.Segment, hash uint64) uint32 {
 	index := p.allocate(s)
 	r := p.at(index)
 	r.dirs[0].Open(s, &r.rare[0])
-	var zeek compat.Zeek
 	var completeness compat.Completeness
-	zeek.Segment(s, 0, compat.Seen{})
 	completeness.Segment(s)
 	r.setCompleteness(completeness)
 	p.insert(hash, index)
-	p.keepZeek(r, &zeek, index)
-	p.reclass(index)
+	p.followZeek(r, index, s, 0)
+	if p.pressed {
+		p.reclass(index)
+	}
 	return index
 }
 
@@ -154,25 +154,28 @@ func (p *part) ordinary(r *record, index uint32, s *tcp.Segment, dir int) bool {
 	completeness.Segment(s)
 	r.setCompleteness(completeness)
 	r.meta |= metaActive
-	if !r.zeek.UnchangedBy(s, uint8(dir)) {
-		// The numbers of the last SYN and FIN say whether s repeats them. What comes in order does not.
-		var zeek compat.Zeek
-		r.zeek.Unpack(&zeek, nil)
-		zeek.Segment(s, uint8(dir), compat.Seen{})
-		p.keepZeek(r, &zeek, index)
+	p.followZeek(r, index, s, dir)
+	if p.pressed {
+		p.reclass(index)
 	}
-	p.reclass(index)
 	return true
 }
 
-// keepZeek puts zeek into r, of which the rest is as it shall be. The numbers in zeek may be missing.
-func (p *part) keepZeek(r *record, zeek *compat.Zeek, index uint32) {
+// followZeek takes s, of direction dir, into r.zeek; the rest of r is as it shall be.
+func (p *part) followZeek(r *record, index uint32, s *tcp.Segment, dir int) {
+	if r.zeek.Segment(s, uint8(dir)) {
+		return
+	}
+	// The numbers of the last SYN and FIN say whether s repeats them. What comes in order does not.
+	var zeek compat.Zeek
+	r.zeek.Unpack(&zeek, nil)
+	zeek.Segment(s, uint8(dir), compat.Seen{})
 	if b, ok := zeek.Pack(); ok {
 		r.zeek = b
 		return
 	}
 	c := p.load(index, &p.work)
-	c.zeek = *zeek
+	c.zeek = zeek
 	n := r.numbers()
 	c.zeek.SetNumbers(&n)
 	p.spell(c)
