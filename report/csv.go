@@ -1,6 +1,7 @@
 package report
 
 import (
+	"bytes"
 	"encoding/csv"
 	"io"
 	"strconv"
@@ -33,19 +34,23 @@ func CSV(w io.Writer, r Report) error {
 	if err := out.Write(header); err != nil {
 		return err
 	}
-	record := make([]string, 0, len(header))
-	for row := range r.Rows {
-		record = appendRecord(record[:0], &r, row)
-		if err := out.Write(record); err != nil {
-			return err
-		}
+	if out.Flush(); out.Error() != nil {
+		return out.Error()
 	}
-	out.Flush()
-	return out.Error()
+	return writeRows(w, &r, func(b []byte, r *Report, rows Rows) []byte {
+		lines := bytes.NewBuffer(b)
+		out := csv.NewWriter(lines)
+		record := make([]string, 0, len(header))
+		for c, findings := range rows {
+			// Neither can fail: the delimiter is the usual one, and a Buffer takes every write.
+			_ = out.Write(appendRecord(record, r, c, findings))
+		}
+		out.Flush()
+		return lines.Bytes()
+	})
 }
 
-func appendRecord(record []string, r *Report, row Row) []string {
-	c := row.Connection
+func appendRecord(record []string, r *Report, c *tracker.Connection, findings []int) []string {
 	client, server := &c.Ends[tracker.Client], &c.Ends[tracker.Server]
 	vlans, tunnels := encapsulationText(r.encapsulation(c.Encap))
 	rtt := ""
@@ -63,8 +68,8 @@ func appendRecord(record []string, r *Report, row Row) []string {
 			strconv.FormatBool(e.SinceAtLeast), Clean(e.Why()), decimal(e.Packets), decimal(e.PayloadBytes),
 			decimal(e.Retransmitted), decimal(e.OutOfOrder), decimal(e.MissedBytes), decimal(e.ZeroWindows))
 	}
-	ids := make([]string, len(row.Findings))
-	for i, id := range row.Findings {
+	ids := make([]string, len(findings))
+	for i, id := range findings {
 		ids[i] = strconv.Itoa(id)
 	}
 	return append(record, c.ZeekState, c.ZeekHistory.String(), decimal(uint64(c.WiresharkCompleteness)), strings.Join(ids, " "))

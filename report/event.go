@@ -35,13 +35,14 @@ func EventText(w io.Writer, e *diagnosis.Event, location *time.Location) error {
 
 // EventJSON writes e as a JSON line.
 func EventJSON(w io.Writer, e *diagnosis.Event) error {
-	var line jsonLine
+	var line jsonLines
 	line.open("event")
 	line.string("event", e.Change.String())
 	line.time("time", e.Time)
 	line.begin("finding", '{')
 	line.finding(&e.Finding, nil)
 	line.close('}')
-	_, err := w.Write(line.end())
+	line.end()
+	_, err := w.Write(line.b)
 	return err
 }

@@ -2,10 +2,10 @@ package report_test
 
 import (
 	"flag"
-	"iter"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -90,17 +90,32 @@ func stuckFinding(id int, connections ...uint64) diagnosis.Finding {
 	}
 }
 
-// rows iterates as the tracker does: with one Connection that every step overwrites.
-func rows(connections []tracker.Connection, findings map[uint64][]int) iter.Seq[report.Row] {
-	return func(yield func(report.Row) bool) {
+// rows iterates as an analysis does: with one Connection that every step overwrites.
+func rows(connections []tracker.Connection, findings map[uint64][]int) report.Rows {
+	return func(yield func(*tracker.Connection, []int) bool) {
 		var reused tracker.Connection
 		for i := range connections {
 			reused = connections[i]
-			if !yield(report.Row{Connection: &reused, Findings: findings[reused.ID]}) {
+			if !yield(&reused, findings[reused.ID]) {
 				return
 			}
 		}
 	}
+}
+
+// put makes r one about connections, with the findings by ID.
+func put(r *report.Report, connections []tracker.Connection, findings map[uint64][]int) {
+	r.Counts = diagnosis.Counts{}
+	var byStanding [diagnosis.NumStandings][]tracker.Connection
+	for _, c := range connections {
+		found := len(findings[c.ID]) > 0
+		r.Counts.Add(&c, found)
+		standing := diagnosis.StandingOf(&c, found)
+		byStanding[standing] = append(byStanding[standing], c)
+	}
+	notable := slices.Concat(byStanding[:diagnosis.Clean]...)
+	r.Notable = rows(notable[:min(len(notable), diagnosis.MaxNotable)], findings)
+	r.Rows = func(from, to int) report.Rows { return rows(connections[from:to], findings) }
 }
 
 func encap(uint32) tcp.Encapsulation {
@@ -141,7 +156,7 @@ func mixed() report.Report {
 		ID: 3, Kind: "capture_gap", Severity: diagnosis.Info, Certainty: tracker.Confirmed,
 		Summary: "The capture lacks 1460 bytes that were acknowledged.",
 	}
-	return report.Report{
+	r := report.Report{
 		Capture: report.Capture{
 			Sources: []report.Source{{
 				Name: "x.pcap", Format: "pcap", LinkTypes: []string{"ETHERNET"}, Packets: 41, Truncated: true,
@@ -151,10 +166,11 @@ func mixed() report.Report {
 			Packets: 41, Segments: 36, Duplicates: 2, Skipped: []report.Count{{Reason: "fragment", N: 1}, {Reason: "not_tcp", N: 2}},
 			DroppedKernel: 3, MissedBytes: 1460,
 		},
-		Rows:      rows([]tracker.Connection{closed, stuck1, stuck2, refused, middle}, map[uint64][]int{2: {2}, 3: {2}, 4: {1}}),
 		Quality:   diagnosis.Quality{Capture: diagnosis.Capture{Dropped: 3, Truncated: true}, Connections: 5, OneSided: 1, MissedBytes: 1460},
 		Threshold: func(kind diagnosis.Kind) diagnosis.Threshold { return diagnosis.NewRules().Threshold(kind) },
 		Findings:  []diagnosis.Finding{scan, stuckFinding(2, 2, 3), gap},
 		Encap:     encap,
 	}
+	put(&r, []tracker.Connection{closed, stuck1, stuck2, refused, middle}, map[uint64][]int{2: {2}, 3: {2}, 4: {1}})
+	return r
 }

@@ -39,16 +39,18 @@ type Capture struct {
 	Later                           []string // summaries of findings that rest on the silence after Last; tables show them
 }
 
-// Row is one connection with the numbers of its findings. It is valid only until the iteration goes on.
-type Row struct {
-	Connection *tracker.Connection
-	Findings   []int
-}
+// Rows are connections, with the IDs of the findings about each. The Connection is valid until the next one.
+type Rows = iter.Seq2[*tracker.Connection, []int]
 
 // Report is everything there is to say about a capture.
 type Report struct {
-	Capture  Capture
-	Rows     iter.Seq[Row] // in the order of the connections' numbers
+	Capture Capture
+	Counts  diagnosis.Counts
+	// Rows yields the connections in the order of their IDs: of all, numbered from 0, those from one number up to another. It
+	// may be called concurrently.
+	Rows func(from, to int) Rows
+	// Notable yields the connections that a table lists that is not asked for all: by their standings.
+	Notable  Rows
 	Findings []diagnosis.Finding
 	Quality  diagnosis.Quality
 	// Threshold returns what it takes to be a finding of a kind; nil leaves it out.
@@ -61,26 +63,6 @@ func (r *Report) encapsulation(id uint32) tcp.Encapsulation {
 		return tcp.Encapsulation{}
 	}
 	return r.Encap(id)
-}
-
-// EndedCleanly reports whether a connection ended as TCP means it to: by a FIN from each end, each acknowledged.
-func EndedCleanly(c *tracker.Connection) bool { return c.EndedBy == tracker.EndedByFIN }
-
-// tally counts connections and their ends.
-type tally struct {
-	connections uint64
-	oneSided    uint64
-	states      [tcp.NumStates][2]uint64 // by role
-}
-
-func (t *tally) add(c *tracker.Connection) {
-	t.connections++
-	if c.Visibility != tracker.BothSides {
-		t.oneSided++
-	}
-	for role := range c.Ends {
-		t.states[min(int(c.Ends[role].State), tcp.NumStates-1)][role]++
-	}
 }
 
 // severities counts findings.

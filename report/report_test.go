@@ -91,7 +91,7 @@ func TestHostileTextCannotReachTheTerminal(t *testing.T) {
 	}
 	r.Findings = findings
 	c := stuck(1, "10.77.0.1:1", "10.77.0.2:80")
-	r.Rows = rows([]tracker.Connection{c}, map[uint64][]int{1: {1}})
+	put(&r, []tracker.Connection{c}, map[uint64][]int{1: {1}})
 
 	event := &diagnosis.Event{Time: after(0), Change: diagnosis.Raised, Finding: findings[0]}
 	for name, write := range map[string]writer{
@@ -132,7 +132,7 @@ func TestTableWithNothingWrong(t *testing.T) {
 	r.Capture = report.Capture{
 		Sources: []report.Source{{Name: "x.pcap"}}, First: after(0), Last: after(301 * time.Second), Packets: 41, Segments: 41,
 	}
-	r.Rows = rows([]tracker.Connection{connection(1, "10.77.0.1:50030", "10.77.0.2:80")}, nil)
+	put(&r, []tracker.Connection{connection(1, "10.77.0.1:50030", "10.77.0.2:80")}, nil)
 	r.Findings, r.Quality = nil, diagnosis.Quality{Connections: 1}
 	golden(t, "clean.table", render(t, table(report.TableOptions{}), r))
 }
@@ -142,7 +142,7 @@ func TestTableWithoutTCP(t *testing.T) {
 		"no-tcp":     {Sources: []report.Source{{Name: "x.pcap"}}, Packets: 41, Skipped: []report.Count{{Reason: "not_tcp", N: 41}}},
 		"no-packets": {Sources: []report.Source{{Name: "x.pcap"}}, Filter: "port 81"},
 	} {
-		golden(t, name+".table", render(t, table(report.TableOptions{Width: 80}), report.Report{Capture: c, Rows: rows(nil, nil)}))
+		golden(t, name+".table", render(t, table(report.TableOptions{Width: 80}), report.Report{Capture: c}))
 	}
 }
 
@@ -154,9 +154,9 @@ func TestTableOfManyConnectionsIsBounded(t *testing.T) {
 	}
 	findings[777] = []int{1}
 	r := report.Report{
-		Capture: report.Capture{Segments: 5, Packets: 5}, Rows: rows(connections, findings),
-		Findings: []diagnosis.Finding{stuckFinding(1, 777)},
+		Capture: report.Capture{Segments: 5, Packets: 5}, Findings: []diagnosis.Finding{stuckFinding(1, 777)},
 	}
+	put(&r, connections, findings)
 	got := render(t, table(report.TableOptions{}), r)
 	if n := strings.Count(got, "10.77.0.2:80  FIN_WAIT_2?"); n != 200 {
 		t.Errorf("%d connections listed, want 200", n)
@@ -169,6 +169,61 @@ func TestTableOfManyConnectionsIsBounded(t *testing.T) {
 	}
 	if got := render(t, table(report.TableOptions{All: true}), r); strings.Count(got, "10.77.0.2:80  FIN_WAIT_2?") != 1000 {
 		t.Error("not every connection is listed with All")
+	}
+}
+
+// TestTheLegendIsOfWhatIsListed leaves out the only connection whose state is presumed.
+func TestTheLegendIsOfWhatIsListed(t *testing.T) {
+	var connections []tracker.Connection
+	findings := make(map[uint64][]int)
+	for id := uint64(1); id <= 201; id++ {
+		c := stuck(id, fmt.Sprintf("10.77.0.1:%d", 10000+id), "10.77.0.2:80")
+		if id < 201 {
+			c.Ends[0].Certainty = tracker.Confirmed
+			findings[id] = []int{1}
+		}
+		connections = append(connections, c)
+	}
+	r := report.Report{Capture: report.Capture{Segments: 5, Packets: 5}, Findings: []diagnosis.Finding{stuckFinding(1, 1)}}
+	put(&r, connections, findings)
+	for all, want := range map[bool]int{false: 0, true: 1} {
+		if got := strings.Count(render(t, table(report.TableOptions{All: all}), r), "presumed: rests"); got != want {
+			t.Errorf("All %v: presumed is explained %d times, want %d", all, got, want)
+		}
+	}
+}
+
+// TestRowsAreWrittenInOrder has many of them rendered at the same time.
+func TestRowsAreWrittenInOrder(t *testing.T) {
+	for _, n := range []int{1, 255, 256, 257, 3000} {
+		connections := make([]tracker.Connection, n)
+		for i := range connections {
+			connections[i] = stuck(uint64(i+1), "10.77.0.1:50034", "10.77.0.2:80")
+		}
+		var r report.Report
+		put(&r, connections, nil)
+		var ids []uint64
+		for line := range strings.Lines(render(t, report.JSON, r)) {
+			var object struct {
+				Type string
+				ID   uint64
+			}
+			if err := json.Unmarshal([]byte(line), &object); err != nil {
+				t.Fatal(err)
+			}
+			if object.Type == "connection" {
+				ids = append(ids, object.ID)
+			}
+		}
+		rows := strings.Split(strings.TrimSpace(render(t, report.CSV, r)), "\n")[1:]
+		if len(ids) != n || len(rows) != n {
+			t.Fatalf("%d connections: %d lines, %d rows", n, len(ids), len(rows))
+		}
+		for i, id := range ids {
+			if id != uint64(i+1) || !strings.HasPrefix(rows[i], fmt.Sprintf("%d,", id)) {
+				t.Fatalf("%d connections: line %d is of connection %d, row %s", n, i, id, rows[i])
+			}
+		}
 	}
 }
 
@@ -238,21 +293,19 @@ func BenchmarkTable(b *testing.B) { benchmark(b, table(report.TableOptions{}), 1
 
 // benchmark writes n connections, every third with a finding's number.
 func benchmark(b *testing.B, write writer, n int) {
-	c := stuck(1, "10.77.0.1:50034", "10.77.0.2:80")
 	r := mixed()
-	r.Rows = func(yield func(report.Row) bool) {
-		for id := range n {
-			c.ID = uint64(id + 1)
-			row := report.Row{Connection: &c}
-			if id%3 == 0 {
-				row.Findings = []int{1}
-			}
-			if !yield(row) {
-				return
-			}
+	connections, findings := make([]tracker.Connection, n), make(map[uint64][]int)
+	for i := range connections {
+		c := stuck(uint64(i+1), "10.77.0.1:50034", "10.77.0.2:80")
+		c.Start, c.Last = c.Start+int64(i)*3e6, c.Last+int64(i)*3e6
+		connections[i] = c
+		if i%3 == 0 {
+			findings[c.ID] = []int{1}
 		}
 	}
+	put(&r, connections, findings)
 	var written counter
+	b.ReportAllocs()
 	for b.Loop() {
 		written = 0
 		if err := write(&written, r); err != nil {
@@ -260,6 +313,7 @@ func benchmark(b *testing.B, write writer, n int) {
 		}
 	}
 	b.SetBytes(int64(written))
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/connection")
 }
 
 type counter int64

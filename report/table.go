@@ -31,10 +31,9 @@ type TableOptions struct {
 const (
 	DefaultWidth   = 100
 	minWidth       = 40
-	maxRows        = 200 // connections, those with findings first
-	maxFindings    = 25  // the worst first
-	maxEvidence    = 8   // packets of a finding
-	maxConnections = 10  // connection numbers of a finding
+	maxFindings    = 25 // the worst first
+	maxEvidence    = 8  // packets of a finding
+	maxConnections = 10 // connection numbers of a finding
 )
 
 // Table writes r for people: the capture and its quality, the findings, the connections that did not end
@@ -44,17 +43,11 @@ func Table(w io.Writer, r Report, opt TableOptions) error {
 		opt.Width = DefaultWidth
 	}
 	p := printer{opt: opt, width: max(opt.Width, minWidth)}
-	var counts tally
-	listed := selection{limit: maxRows, all: opt.All}
-	for row := range r.Rows {
-		counts.add(row.Connection)
-		listed.add(row, r.Capture.Last)
-	}
-	p.capture(&r.Capture, &counts)
-	if r.Capture.Segments > 0 || counts.connections > 0 {
-		p.findings(&r.Capture, r.Findings, &counts)
-		p.connections(&listed, r.Findings, &counts)
-		p.states(&counts)
+	p.capture(&r)
+	if r.Capture.Segments > 0 || r.Counts.Connections > 0 {
+		p.findings(&r)
+		p.connections(&r)
+		p.states(&r.Counts)
 		p.heading(r.Quality.Verdict())
 	}
 	_, err := w.Write(p.out.Bytes())
@@ -92,7 +85,8 @@ func (p *printer) heading(text string) {
 	p.out.WriteString("\n" + p.styled(bold, wrap("", "", text, p.width)) + "\n")
 }
 
-func (p *printer) capture(c *Capture, counts *tally) {
+func (p *printer) capture(r *Report) {
+	c, oneSided := &r.Capture, r.Quality.OneSided
 	names := make([]string, len(c.Sources))
 	for i := range c.Sources {
 		names[i] = c.Sources[i].Name
@@ -117,7 +111,7 @@ func (p *printer) capture(c *Capture, counts *tally) {
 		switch {
 		case c.missed():
 			head += ", incomplete"
-		case counts.oneSided > 0:
+		case oneSided > 0:
 			head += ", partly one-sided"
 		default:
 			head += ", nothing missed"
@@ -125,9 +119,9 @@ func (p *printer) capture(c *Capture, counts *tally) {
 	}
 	p.paragraph("", "  ", head)
 	notes := c.notes()
-	if counts.oneSided > 0 {
+	if oneSided > 0 {
 		notes = append(notes, fmt.Sprintf("Captured in one direction only: %s. What the other end did is a guess, and findings are "+
-			"withheld: capture on a host or a link that both directions pass.", count(counts.oneSided, "connection")))
+			"withheld: capture on a host or a link that both directions pass.", count(oneSided, "connection")))
 	}
 	for _, note := range notes {
 		p.paragraph("  ", "    ", note)
@@ -199,11 +193,12 @@ func skippedWords(reason string) string {
 	return strings.ReplaceAll(reason, "_", " ")
 }
 
-func (p *printer) findings(c *Capture, findings []diagnosis.Finding, counts *tally) {
+func (p *printer) findings(r *Report) {
+	c, findings := &r.Capture, r.Findings
 	if len(findings) == 0 {
 		p.heading("No findings")
 		text := "No connection fails to open or to close for longer than the thresholds."
-		if counts.oneSided > 0 {
+		if r.Quality.OneSided > 0 {
 			text += " Those captured in one direction only were not judged."
 		}
 		if c.missed() {
@@ -371,66 +366,44 @@ func certaintyWords(c tracker.Certainty) string {
 	return "the opening was not captured, or this end's packets were not"
 }
 
-// class orders the connections of a table.
-type class int
-
-const (
-	withFindings class = iota
-	unclean
-	stillOpen
-	clean
-	numClasses
-)
-
-func classOf(row Row) class {
-	c := row.Connection
-	switch {
-	case EndedCleanly(c):
-		return clean
-	case len(row.Findings) > 0:
-		return withFindings
-	case c.EndedBy == tracker.NotEnded && c.Ends[0].State == tcp.Established && c.Ends[1].State == tcp.Established:
-		return stillOpen
-	}
-	return unclean
-}
-
 // entry is what a table keeps of a connection, which is not valid for longer than its iteration.
 type entry struct {
 	id       uint64
 	ends     [2]string
 	states   [2]string
 	ages     [2]string
-	both     string // time since the last change at either end
+	both     string  // time since the last change at either end
+	marks    [3]bool // by Certainty: of an end's state
 	findings []int
 }
 
-// selection keeps the entries of a table: bounded, however many connections there are.
-type selection struct {
-	limit   int
-	all     bool
-	kept    [numClasses][]entry
-	counted [numClasses]int
-	marks   [2]bool // by Certainty: some end is assumed, is presumed
+// list returns the entries of a table, in its order.
+func list(r *Report, all bool) []entry {
+	now := r.Capture.Last
+	var entries []entry
+	if !all {
+		for c, findings := range r.Notable {
+			entries = append(entries, entryOf(c, findings, now))
+		}
+		return entries
+	}
+	var kept [diagnosis.NumStandings][]entry
+	for c, findings := range r.Rows(0, r.Counts.Connections) {
+		standing := diagnosis.StandingOf(c, len(findings) > 0)
+		kept[standing] = append(kept[standing], entryOf(c, findings, now))
+	}
+	return slices.Concat(kept[:]...)
 }
 
-func (s *selection) add(row Row, now int64) {
-	class := classOf(row)
-	s.counted[class]++
-	if !s.all && (class == clean || len(s.kept[class]) >= s.limit) {
-		return
-	}
-	c := row.Connection
-	e := entry{id: c.ID, findings: slices.Clone(row.Findings)}
+func entryOf(c *tracker.Connection, findings []int, now int64) entry {
+	e := entry{id: c.ID, findings: slices.Clone(findings)}
 	for i := range c.Ends {
 		end := &c.Ends[i]
 		e.ends[i] = addrPort(end.Addr, end.Port).String()
 		e.states[i] = end.State.String()
 		if end.State != tcp.Unknown {
 			e.states[i] += mark(end.Certainty)
-			if end.Certainty < tracker.Confirmed {
-				s.marks[end.Certainty] = true
-			}
+			e.marks[min(end.Certainty, tracker.Confirmed)] = true
 		}
 		e.ages[i] = ageSince(end, now)
 	}
@@ -439,19 +412,7 @@ func (s *selection) add(row Row, now int64) {
 		later = &c.Ends[1]
 	}
 	e.both = ageSince(later, now)
-	s.kept[class] = append(s.kept[class], e)
-}
-
-// entries returns what the table lists, in its order.
-func (s *selection) entries() []entry {
-	var entries []entry
-	for _, kept := range s.kept {
-		entries = append(entries, kept...)
-	}
-	if !s.all {
-		entries = entries[:min(len(entries), s.limit)]
-	}
-	return entries
+	return e
 }
 
 // mark shows a certainty beside a state.
@@ -467,33 +428,34 @@ func ageSince(e *tracker.Endpoint, now int64) string {
 	return diagnosis.Age(time.Duration(now - e.Since))
 }
 
-func (p *printer) connections(s *selection, findings []diagnosis.Finding, counts *tally) {
-	unclean := s.counted[withFindings] + s.counted[unclean] + s.counted[stillOpen]
-	title := fmt.Sprintf("%s of %s did not end cleanly", number(unclean), count(counts.connections, "connection"))
+func (p *printer) connections(r *Report) {
+	connections, standings := r.Counts.Connections, &r.Counts.Standings
+	unclean := connections - standings[diagnosis.Clean]
+	title := fmt.Sprintf("%s of %s did not end cleanly", number(unclean), count(connections, "connection"))
 	switch {
-	case counts.connections == 1 && unclean == 0:
+	case connections == 1 && unclean == 0:
 		title = "The only connection ended cleanly"
 	case unclean == 0:
-		title = "All " + count(counts.connections, "connection") + " ended cleanly"
+		title = "All " + count(connections, "connection") + " ended cleanly"
 	}
-	if open := s.counted[stillOpen]; open > 0 {
+	if open := standings[diagnosis.StillOpen]; open > 0 {
 		title += fmt.Sprintf(" (%s still open, without a finding)", number(open))
 	}
 	p.heading(title)
-	entries := s.entries()
+	entries := list(r, p.opt.All)
 	if len(entries) == 0 {
 		return
 	}
-	kinds := make(map[int]string, len(findings))
-	for i := range findings {
-		kinds[findings[i].ID] = Clean(string(findings[i].Kind))
+	kinds := make(map[int]string, len(r.Findings))
+	for i := range r.Findings {
+		kinds[r.Findings[i].ID] = Clean(string(r.Findings[i].Kind))
 	}
 	p.rows(layout(entries, kinds, p.width))
-	if more := unclean - len(entries); more > 0 && !s.all {
+	if more := unclean - len(entries); more > 0 && !p.opt.All {
 		p.paragraph("", "", fmt.Sprintf("… and %s more (--all or --format json shows them)", number(more)))
 	}
 	for _, c := range []tracker.Certainty{tracker.Presumed, tracker.Assumed} {
-		if s.marks[c] {
+		if slices.ContainsFunc(entries, func(e entry) bool { return e.marks[c] }) {
 			p.paragraph(fmt.Sprintf("%-3s", mark(c)), "   ", c.String()+": "+certaintyWords(c))
 		}
 	}
@@ -567,9 +529,9 @@ func tableWidth(rows [][]string) int {
 	return total
 }
 
-func (p *printer) states(counts *tally) {
+func (p *printer) states(counts *diagnosis.Counts) {
 	rows := [][]string{{"STATE", "CLIENTS", "SERVERS"}}
-	for state, n := range counts.states {
+	for state, n := range counts.States {
 		if n[tracker.Client]+n[tracker.Server] > 0 {
 			rows = append(rows, []string{tcp.State(state).String(), number(n[tracker.Client]), number(n[tracker.Server])})
 		}

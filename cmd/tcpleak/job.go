@@ -221,14 +221,7 @@ func (j *job) report(source capture.Source) (worst int, err error) {
 	}
 	r := report.Report{
 		Capture: j.captureRecord(stats, analysis.Quality.MissedBytes), Quality: analysis.Quality, Findings: analysis.Findings, Threshold: j.rules.Threshold,
-		Rows: func(yield func(report.Row) bool) {
-			for c, findings := range analysis.Connections(0, analysis.Counts.Connections) {
-				if !yield(report.Row{Connection: c, Findings: findings}) {
-					return
-				}
-			}
-		},
-		Encap: j.encaps.Get,
+		Counts: analysis.Counts, Rows: analysis.Connections, Notable: analysis.Notable(), Encap: j.encaps.Get,
 	}
 	w := bufio.NewWriterSize(j.stdout, 1<<16)
 	switch j.format {
