@@ -146,7 +146,7 @@ func (j *job) watch(source capture.Source) error {
 }
 
 const (
-	// lookEvery is how often the connections are judged. It takes two or three microseconds for each.
+	// lookEvery is how often the connections are judged. It takes a microsecond for each, which the processors share.
 	lookEvery = 500 * time.Millisecond
 	// lookShare bounds what that costs where there are many: a thirtieth of the time.
 	lookShare = 30
