@@ -6,7 +6,7 @@ import (
 	"tcpleak/tcp"
 )
 
-// part is a share of a Table, by the hash of addresses and ports: both directions and all incarnations of a connection are
+// part is a share of a Table, by addresses and ports: both directions and all incarnations of a connection are
 // in the same. Only one goroutine at a time may change it.
 type part struct {
 	*shared
@@ -15,8 +15,7 @@ type part struct {
 	used     int      // slots
 	records  slab[record]
 	spelt    slab[conn]
-	six      slab[[2]tcp.Addr] // of IPv6 connections, by direction
-	recent   []sighting
+	six      slab[[2]tcp.Addr]       // of IPv6 connections, by direction
 	odd      map[uint32]*[2]Oddities // by index; few connections have any
 	position uint32                  // in the batch, of the segment at hand
 	heard    []listenKey             // endpoints that answered a SYN, since the last batch
@@ -40,8 +39,8 @@ const (
 	maxParted = indexMask // connections in a part
 )
 
-func newPart(n uint32, sh *shared, recent int, l limits) *part {
-	p := &part{shared: sh, n: n, recent: make([]sighting, recent), limits: l}
+func newPart(n uint32, sh *shared, l limits) *part {
+	p := &part{shared: sh, n: n, limits: l}
 	p.slots = emptySlots(1 << 8)
 	p.records = slab[record]{chunks: []*[slabSize]record{&nobody}, used: 1}
 	return p
@@ -84,13 +83,8 @@ func (p *part) setOlder(index, older uint32) {
 }
 
 // add takes in a segment. It returns the index of the connection that it began, or none.
-func (p *part) add(s *tcp.Segment, k *track, position int) (began uint32) {
-	p.position = uint32(position)
-	hash := k.hash
-	if p.seenAgain(s.Time, k.print) {
-		p.stats.Duplicates++
-		return none
-	}
+func (p *part) add(s *tcp.Segment, hash uint64, position uint32) (began uint32) {
+	p.position = position
 	p.stats.Segments++
 	slot, dir := p.lookup(s, hash)
 	head := none
@@ -476,27 +470,4 @@ func (p *part) clearSlot(i uint64) {
 		}
 	}
 	p.slots[i] = none
-}
-
-// sighting is one segment that passed a moment ago, in 32 bits each of what tells it from others and of its time: 4.3 s.
-type sighting struct{ print, time uint32 }
-
-const (
-	recentSize = 1 << 13 // of all parts together: at 1 Mpps, 8 ms
-	// duplicateWindow: mirror ports and the interface list of -i any repeat a packet within microseconds. What a host sends
-	// twice differs in its IP id or timestamp; RSTs and IPv6 without timestamps do not, and may be as close as 3.2 ms, the
-	// least that gVisor showed.
-	duplicateWindow = int64(3e6)
-)
-
-// seenAgain reports whether the capture has just shown the very same packet.
-func (p *part) seenAgain(time int64, print uint64) bool {
-	r := &p.recent[print&uint64(len(p.recent)-1)]
-	now := sighting{uint32(print >> 32), uint32(time)}
-	age := int64(int32(now.time - r.time))
-	if r.print == now.print && max(age, -age) <= duplicateWindow {
-		return true
-	}
-	*r = now
-	return false
 }

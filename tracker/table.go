@@ -57,8 +57,8 @@ func (e Evictions) Total() uint64 {
 }
 
 type partStats struct {
-	Segments, Duplicates uint64
-	Evicted              [numClasses]uint64
+	Segments uint64
+	Evicted  [numClasses]uint64
 }
 
 type listenKey struct {
@@ -77,17 +77,19 @@ type shared struct {
 // others; what only reads is, with itself.
 type Table struct {
 	shared
-	parts  []*part
-	lastID uint64
-	tracks []track
-	began  []uint32 // by position in the batch: the index of the connection that began there, or none
+	parts      []*part
+	recent     []sighting
+	duplicates uint64
+	lastID     uint64
+	tracks     []track
+	began      []uint32 // by position in the batch: the index of the connection that began there, or none
 }
 
 const (
 	// A table that may hold many has numParts parts. The number does not depend on that of the processors: what is evicted
 	// would, too.
-	numParts  = 16
-	partShift = 60
+	numParts = 1 << partBits
+	partBits = 4
 	// partedFrom is from how many connections on a table has several parts: each has its own bound, and a small one would be
 	// full sooner than the whole.
 	partedFrom = 1 << 16
@@ -114,11 +116,11 @@ func New(cfg Config) *Table {
 	}
 	t := &Table{
 		shared: shared{cfg: cfg, listeners: make(map[listenKey]struct{})},
-		tracks: make([]track, batchSize), began: make([]uint32, batchSize),
+		recent: make([]sighting, recentSize), tracks: make([]track, batchSize), began: make([]uint32, batchSize),
 	}
 	l := limits{connections: (cfg.MaxConnections + n - 1) / n, bytes: cfg.MaxBytes / n, odd: maxOdd / n}
 	for i := range n {
-		t.parts = append(t.parts, newPart(uint32(i), &t.shared, recentSize/n, l))
+		t.parts = append(t.parts, newPart(uint32(i), &t.shared, l))
 	}
 	return t
 }
@@ -128,9 +130,9 @@ func (t *Table) CaptureDropped() { t.dropped = true }
 
 // Stats returns the counters.
 func (t *Table) Stats() (s Stats) {
+	s.Duplicates = t.duplicates
 	for _, p := range t.parts {
 		s.Segments += p.stats.Segments
-		s.Duplicates += p.stats.Duplicates
 		e := &p.stats.Evicted
 		s.Evicted.Reset += e[classReset]
 		s.Evicted.Finished += e[classFinished]
@@ -169,23 +171,15 @@ func (t *Table) Add(batch []tcp.Segment) {
 
 func (t *Table) addBatch(batch []tcp.Segment) {
 	tracks, began := t.tracks[:len(batch)], t.began[:len(batch)]
+	t.track(batch, tracks)
 	// Fewer are taken in before other goroutines have woken up: that takes some 5 µs.
 	const few = 512
-	workers := min(t.cfg.Workers, len(t.parts))
-	if workers == 1 || len(batch) < few {
-		t.track(batch, tracks)
+	if workers := min(t.cfg.Workers, len(t.parts)); workers == 1 || len(batch) < few {
 		t.run(batch, tracks, began, 0, 1)
 	} else {
-		var hashed, done sync.WaitGroup
-		hashed.Add(workers)
-		for w := range workers {
-			done.Go(func() {
-				from, to := w*len(batch)/workers, (w+1)*len(batch)/workers
-				t.track(batch[from:to], tracks[from:to])
-				hashed.Done()
-				hashed.Wait()
-				t.run(batch, tracks, began, w, workers)
-			})
+		var done sync.WaitGroup
+		for w := range uint32(workers) {
+			done.Go(func() { t.run(batch, tracks, began, w, uint32(workers)) })
 		}
 		done.Wait()
 	}
@@ -200,42 +194,77 @@ func (t *Table) addBatch(batch []tcp.Segment) {
 	}
 }
 
-func (t *Table) partOf(hash uint64) int { return int(hash >> partShift & uint64(len(t.parts)-1)) }
-
-// track is what is to be computed of a segment before it is taken in.
+// track is what becomes of a segment.
 type track struct {
-	hash  uint64 // the same for both directions of a connection
-	print uint64 // of all that tells it from other segments
+	hash uint64 // the same for both directions of a connection; unpredictable
+	part uint32 // or again
 }
 
-func (sh *shared) track(batch []tcp.Segment, tracks []track) {
+// again marks what the capture has just shown.
+const again = none
+
+func (t *Table) track(batch []tcp.Segment, tracks []track) {
 	for i := range batch {
 		s := &batch[i]
-		hash := sh.hashOf(s)
-		print := mix(hash^uint64(s.Seq)<<32^uint64(s.Ack), uint64(s.Len)<<32^uint64(s.Window)<<16^uint64(s.IPID))
-		print = mix(print^uint64(s.SrcPort)<<48^uint64(s.Flags), uint64(s.Options.TSVal)<<32^uint64(s.Options.TSEcr))
-		for _, r := range s.Options.SACK[:min(int(s.Options.SACKs), len(s.Options.SACK))] {
-			print = mix(print, uint64(r.Left)<<32|uint64(r.Right))
+		if t.seenAgain(s) {
+			t.duplicates++
+			tracks[i].part = again
+			continue
 		}
-		tracks[i] = track{hash, print}
+		tracks[i] = track{t.hash(s.Src, s.Dst, s.SrcPort, s.DstPort, s.Encap), t.partOf(s)}
 	}
 }
 
+// partOf is the same for both directions of a connection and in every run: so is then what is forgotten when a part is full.
+func (t *Table) partOf(s *tcp.Segment) uint32 {
+	x := s.Src.Lo ^ s.Dst.Lo ^ s.Src.Hi ^ s.Dst.Hi ^ uint64(s.SrcPort^s.DstPort)<<32
+	return uint32(x*0x9e3779b97f4a7c15>>(64-partBits)) & uint32(len(t.parts)-1)
+}
+
+// sighting is one segment that passed a moment ago, in 32 bits each of what tells it from others and of its time: 4.3 s.
+type sighting struct{ print, time uint32 }
+
+const (
+	recentSize = 1 << 13 // at 1 Mpps, 8 ms
+	// duplicateWindow: mirror ports and the interface list of -i any repeat a packet within microseconds. What a host sends
+	// twice differs in its IP id or timestamp; RSTs and IPv6 without timestamps do not, and may be as close as 3.2 ms, the
+	// least that gVisor showed.
+	duplicateWindow = int64(3 * time.Millisecond)
+)
+
+// seenAgain reports whether the capture has just shown the very same packet.
+func (t *Table) seenAgain(s *tcp.Segment) bool {
+	print := mix(s.Src.Lo^s.Src.Hi^uint64(s.SrcPort)<<48, s.Dst.Lo^s.Dst.Hi^uint64(s.DstPort)<<48^uint64(s.Encap)<<32)
+	print = mix(print^uint64(s.Seq)<<32^uint64(s.Ack), uint64(s.Len)<<32^uint64(s.Window)<<16^uint64(s.IPID))
+	print = mix(print^uint64(s.Flags), uint64(s.Options.TSVal)<<32^uint64(s.Options.TSEcr))
+	for _, r := range s.Options.SACK[:min(int(s.Options.SACKs), len(s.Options.SACK))] {
+		print = mix(print, uint64(r.Left)<<32|uint64(r.Right))
+	}
+	r := &t.recent[print%recentSize]
+	now := sighting{uint32(print >> 32), uint32(s.Time)}
+	age := int64(int32(now.time - r.time))
+	if r.print == now.print && max(age, -age) <= duplicateWindow {
+		return true
+	}
+	*r = now
+	return false
+}
+
 // run takes in the segments of the parts that are worker's.
-func (t *Table) run(batch []tcp.Segment, tracks []track, began []uint32, worker, workers int) {
+func (t *Table) run(batch []tcp.Segment, tracks []track, began []uint32, worker, workers uint32) {
 	var mine [ahead]int32
 	for next := 0; next < len(batch); {
 		n := 0
 		for ; next < len(batch) && n < ahead; next++ {
 			mine[n] = int32(next)
-			if workers == 1 || t.partOf(tracks[next].hash)%workers == worker {
+			if part := tracks[next].part; part != again && part%workers == worker {
 				n++
 			}
 		}
 		t.fetch(batch, tracks, mine[:n])
 		for _, i := range mine[:n] {
 			k := &tracks[i]
-			began[i] = t.parts[t.partOf(k.hash)].add(&batch[i], k, int(i))
+			began[i] = t.parts[k.part].add(&batch[i], k.hash, uint32(i))
 		}
 	}
 }
@@ -246,12 +275,12 @@ func (t *Table) fetch(batch []tcp.Segment, tracks []track, mine []int32) {
 	var slots [ahead]uint32
 	var sum uint32
 	for k, i := range mine {
-		p := t.parts[t.partOf(tracks[i].hash)]
+		p := t.parts[tracks[i].part]
 		slots[k] = p.slots[p.home(tracks[i].hash)]
-		sum += p.recent[tracks[i].print&uint64(len(p.recent)-1)].print + uint32(batch[i].Seq) + uint32(batch[i].SrcPort)
+		sum += uint32(batch[i].Seq) + batch[i].Options.TSVal
 	}
 	for k, i := range mine {
-		p := t.parts[t.partOf(tracks[i].hash)]
+		p := t.parts[tracks[i].part]
 		index := slots[k] & indexMask
 		if index >= p.records.used {
 			index = 0
@@ -274,12 +303,12 @@ func (r *record) touch() uint32 {
 // giveIDs gives the connections that began in a batch their IDs, in the order of the capture, whichever part they are in.
 func (t *Table) giveIDs(tracks []track, began []uint32) {
 	for i, index := range began {
-		if index == none {
+		if tracks[i].part == again || index == none {
 			continue
 		}
 		t.lastID++
 		// It may have been forgotten since, and its place taken by one that began later.
-		if r := t.parts[t.partOf(tracks[i].hash)].at(index); r.meta&metaNew != 0 && int(r.id) == i {
+		if r := t.parts[tracks[i].part].at(index); r.meta&metaNew != 0 && int(r.id) == i {
 			r.meta &^= metaNew
 			r.setNumber(t.lastID)
 		}
@@ -290,10 +319,6 @@ func (t *Table) giveIDs(tracks []track, began []uint32) {
 func (sh *shared) isListener(e endpoint, encap uint32) bool {
 	_, ok := sh.listeners[listenKey{e, encap}]
 	return ok
-}
-
-func (sh *shared) hashOf(s *tcp.Segment) uint64 {
-	return sh.hash(s.Src, s.Dst, s.SrcPort, s.DstPort, s.Encap)
 }
 
 // hash is the same for both directions of a connection.
