@@ -194,3 +194,33 @@ func TestWhatCountsAsADuplicate(t *testing.T) {
 		})
 	}
 }
+
+// TestACopyMayBeARetransmission: without an IP id, what is sent twice within milliseconds looks like what is captured twice.
+func TestACopyMayBeARetransmission(t *testing.T) {
+	const open = `
+	0.000  client  SYN      seq=100
+	0.010  server  SYN,ACK  seq=300 ack=101
+	0.011  client  ACK      seq=101 ack=301
+	0.020  client  ACK      seq=101 ack=301 len=5
+	0.030  server  ACK      seq=301 ack=106`
+	tell(t, []story{
+		{"where the acknowledgment had passed, silence after it is doubted", open + `
+	0.0310 server  ACK      seq=301 ack=106 len=5 id=0
+	0.0312 client  ACK      seq=106 ack=306
+	0.0315 server  ACK      seq=301 ack=106 len=5 id=0
+	9.000  =       ESTABLISHED? ESTABLISHED!
+		`},
+		{"a mirror port's copy comes before the acknowledgment", open + `
+	0.0310 server  ACK      seq=301 ack=106 len=5 id=0
+	0.0311 server  ACK      seq=301 ack=106 len=5 id=0
+	0.0312 client  ACK      seq=106 ack=306
+	9.000  =       ESTABLISHED! ESTABLISHED!
+		`},
+		{"with an id, it is a copy", open + `
+	0.0310 server  ACK      seq=301 ack=106 len=5 id=9
+	0.0312 client  ACK      seq=106 ack=306
+	0.0315 server  ACK      seq=301 ack=106 len=5 id=9
+	9.000  =       ESTABLISHED! ESTABLISHED!
+		`},
+	})
+}

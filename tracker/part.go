@@ -108,6 +108,21 @@ func (p *part) add(s *tcp.Segment, hash uint64, position uint32) (began uint32) 
 	return none
 }
 
+// addCopy takes in s again, which may be the capture's doing or a retransmission within a few milliseconds. Where the peer's
+// acknowledgment had passed before, it is the less likely to be the capture's: then it counts as when s was last sent.
+func (p *part) addCopy(s *tcp.Segment, hash uint64) {
+	index := p.newest(s, hash)
+	if index == none {
+		return
+	}
+	c := p.load(index, &p.work)
+	dir := c.direction(s)
+	if x, y := &c.dirs[dir], &c.dirs[1-dir]; y.Acks(s.End()) && y.AckReached.Time < s.Time && s.Time > x.SentLast {
+		x.SentLast = s.Time
+		p.save(c)
+	}
+}
+
 // open begins a connection with the SYN s, if that says nothing that a record cannot.
 func (p *part) open(s *tcp.Segment, hash uint64) uint32 {
 	if !reassembly.CanOpen(s) {

@@ -198,6 +198,7 @@ func (t *Table) addBatch(batch []tcp.Segment) {
 type track struct {
 	hash uint64 // the same for both directions of a connection; unpredictable
 	part uint32 // or again
+	copy bool   // the capture may have shown it before
 }
 
 // again marks what the capture has just shown.
@@ -205,13 +206,16 @@ const again = none
 
 func (t *Table) track(batch []tcp.Segment, tracks []track) {
 	for i := range batch {
-		s := &batch[i]
+		s, copy := &batch[i], false
 		if t.seenAgain(s) {
 			t.duplicates++
-			tracks[i].part = again
-			continue
+			if s.IPID != 0 || s.Seq == s.End() {
+				tracks[i].part = again
+				continue
+			}
+			copy = true // or a retransmission, which has an IP id of its own where there is one
 		}
-		tracks[i] = track{t.hash(s.Src, s.Dst, s.SrcPort, s.DstPort, s.Encap), t.partOf(s)}
+		tracks[i] = track{t.hash(s.Src, s.Dst, s.SrcPort, s.DstPort, s.Encap), t.partOf(s), copy}
 	}
 }
 
@@ -264,6 +268,11 @@ func (t *Table) run(batch []tcp.Segment, tracks []track, began []uint32, worker,
 		t.fetch(batch, tracks, mine[:n])
 		for _, i := range mine[:n] {
 			k := &tracks[i]
+			if k.copy {
+				began[i] = none
+				t.parts[k.part].addCopy(&batch[i], k.hash)
+				continue
+			}
 			began[i] = t.parts[k.part].add(&batch[i], k.hash, uint32(i))
 		}
 	}
