@@ -143,7 +143,7 @@ func TestLookingAheadChangesNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			compareWays(t, b, 10000)
 			r := rand.New(rand.NewPCG(1, uint64(len(b))))
-			for range 1 + 200_000/(len(b)+2000) {
+			for range 1 + 100_000/(len(b)+1000) {
 				damaged := bytes.Clone(b)
 				for n := 1 + r.IntN(3); n > 0 && len(damaged) > 0; n-- {
 					at := r.IntN(len(damaged))
@@ -191,22 +191,25 @@ func TestLookingAheadRefusesWhatNextRefuses(t *testing.T) {
 
 func TestLookingAheadRefusesPacketsThatAreTooLong(t *testing.T) {
 	le := binary.LittleEndian
-	tooLong := rec{data: append(frame4(t), data(maxPacket)...)}
-	// One packet makes the buffer as large as it gets. Others follow until it ends in the middle of one, so that the packet
-	// after that one lies whole in the buffer.
-	for n := range 40 {
-		recs := []rec{{data: data(maxPacket + 4000), on: 1}}
-		for range 243 + n {
-			recs = append(recs, rec{data: append(frame4(t), data(850)...)})
+	tooLong := rec{data: append(frame4(t), data(maxPacket)...)[:maxPacket+1]}
+	// One packet, at the end of a page, makes the buffer as large as it gets. Others follow until it ends in the middle of
+	// one, so that the packet after that one lies whole in the buffer.
+	for size := 700; size < 1000; size += 50 {
+		small := rec{data: append(frame4(t), data(size)...)}
+		for n := range 20 {
+			recs := []rec{{data: data(3950)}, {data: data(maxPacket + 4000), on: 1}}
+			for range 260_000/(len(small.data)+32) + n {
+				recs = append(recs, small)
+			}
+			recs = append(recs, tooLong)
+			b := join(ngSection(le), ngInterface(le, linkEthernet, 96), ngInterface(le, linkEthernet, 1<<20))
+			for _, r := range recs {
+				b = append(b, ngPacket(le, r)...)
+			}
+			compareWays(t, b, 10)
+			recs[0].data, recs[1].data = data(4045), recs[1].data[:maxPacket]
+			compareWays(t, ethernetFile(recs...), 10)
 		}
-		recs = append(recs, tooLong)
-		b := join(ngSection(le), ngInterface(le, linkEthernet, 96), ngInterface(le, linkEthernet, 1<<20))
-		for _, r := range recs {
-			b = append(b, ngPacket(le, r)...)
-		}
-		compareWays(t, b, 10)
-		recs[0].data = recs[0].data[:maxPacket]
-		compareWays(t, ethernetFile(recs...), 10)
 	}
 }
 

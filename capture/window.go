@@ -11,16 +11,22 @@ const (
 
 	firstWindow = 128 << 10 // fits the processor's second cache, so that walking the headers rarely waits for memory
 	maxWindow   = maxPacket + 4<<10
+
+	page = 4 << 10
 )
 
-// window looks at a stream of bytes through one buffer that moves forward. It never holds more than maxWindow, whatever
-// lengths the stream claims.
+// window looks at a stream of bytes through one buffer that moves forward, a page at least. It never holds more than
+// maxWindow and a page, whatever lengths the stream claims.
+//
+// Whole pages, because then a file's octets lie as they do in the kernel's. Where a copy begins up to 63 octets further into
+// its page than the original, AMD's Zen copies at a fifth of the speed: reads of a capture of whole packets, all of that
+// kind, take 370 ns a packet instead of 75. Without regard to pages a read in sixty is of that kind, or with bad luck each.
 type window struct {
 	r      io.Reader
 	buf    []byte
 	pos    int
 	end    int
-	offset int64 // of buf[0] in the stream
+	offset int64 // of buf[0] in the stream, in whole pages
 	err    error // why nothing more can be read, after what is buffered
 }
 
@@ -39,17 +45,18 @@ func (w *window) peek(n int) ([]byte, error) {
 }
 
 func (w *window) fill(n int) ([]byte, error) {
-	if n > len(w.buf) {
-		bigger := make([]byte, min(max(n, 2*len(w.buf)), maxWindow))
-		copy(bigger, w.buf[w.pos:w.end])
-		w.buf = bigger
-	} else {
-		copy(w.buf, w.buf[w.pos:w.end])
+	// What is left moves forward by pages.
+	into := w.pos % page
+	pages := w.pos - into
+	buf := w.buf
+	if into+n > len(buf) {
+		w.buf = make([]byte, min(max(into+n+page-1, 2*len(buf)), maxWindow+page)/page*page)
 	}
-	w.offset += int64(w.pos)
-	w.end -= w.pos
-	w.pos = 0
-	for empty := 0; w.end < n && w.err == nil; {
+	copy(w.buf[into:], buf[w.pos:w.end])
+	w.offset += int64(pages)
+	w.pos -= pages
+	w.end -= pages
+	for empty := 0; w.end-w.pos < n && w.err == nil; {
 		got, err := w.r.Read(w.buf[w.end:])
 		w.end += got
 		w.err = err
@@ -59,10 +66,10 @@ func (w *window) fill(n int) ([]byte, error) {
 			w.err = io.ErrNoProgress
 		}
 	}
-	if w.end < n {
-		return w.buf[:w.end], w.err
+	if w.end-w.pos < n {
+		return w.buf[w.pos:w.end], w.err
 	}
-	return w.buf[:n], nil
+	return w.buf[w.pos : w.pos+n], nil
 }
 
 // skip moves n octets on, and reports the error that ended the stream before.
