@@ -1,27 +1,30 @@
 package capture
 
 import (
+	"bytes"
 	"encoding/binary"
-	"fmt"
 	"io"
 	"testing"
 
-	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
 
 	"tcpleak/tcp"
 )
 
-// BenchmarkRead reads and decodes a file of 96-octet snaps, as production captures are made.
+// BenchmarkRead reads and decodes files of 96-octet snaps, as production captures are made, and one of whole packets. The
+// files are in the page cache.
 func BenchmarkRead(b *testing.B) {
 	const packets = 200000
-	var recs []rec
+	var recs, wholes []rec
 	for i := range packets {
 		header := tcpData()
 		header.Seq = uint32(i) * 1448
 		header.Options = []layers.TCPOption{{OptionType: 1}, {OptionType: 1}, {OptionType: 8, OptionLength: 10, OptionData: make([]byte, 8)}}
 		f := build(b, ether(layers.EthernetTypeIPv4), ip4(layers.IPProtocolTCP), header, data(1448))
-		recs = append(recs, rec{time: int64(i) * 1e6, data: f[:96], wire: len(f)})
+		recs = append(recs, rec{time: int64(i) * 1e6, data: bytes.Clone(f[:96]), wire: len(f)})
+		if i < packets/10 {
+			wholes = append(wholes, rec{time: int64(i) * 1e6, data: f})
+		}
 	}
 	le := binary.LittleEndian
 	modern := join(ngSection(le), ngInterface(le, linkEthernet, 96))
@@ -32,17 +35,19 @@ func BenchmarkRead(b *testing.B) {
 	for _, c := range []struct {
 		name   string
 		b      []byte
+		count  int
 		filter string
 	}{
-		{"pcap", classic, ""},
-		{"pcapng", modern, ""},
-		{"gzip", gzipped(b, classic), ""},
-		{"zstd", zstandard(b, classic), ""},
-		{"filter", classic, "tcp port 80"},
+		{"pcap", classic, packets, ""},
+		{"whole", ethernetFile(wholes...), len(wholes), ""},
+		{"pcapng", modern, packets, ""},
+		{"gzip", gzipped(b, classic), packets, ""},
+		{"zstd", zstandard(b, classic), packets, ""},
+		{"filter", classic, packets, "tcp port 80"},
 	} {
 		path := write(b, "x", c.b)
 		b.Run(c.name, func(b *testing.B) {
-			batch := make([]tcp.Segment, 256)
+			batch := make([]tcp.Segment, 512)
 			cfg := Config{Encaps: new(tcp.EncapTable), Filter: c.filter}
 			b.ReportAllocs()
 			for b.Loop() {
@@ -53,37 +58,55 @@ func BenchmarkRead(b *testing.B) {
 				for err == nil {
 					_, err = s.Read(batch)
 				}
-				if err != io.EOF || s.Stats().Segments != packets {
+				if err != io.EOF || s.Stats().Segments != uint64(c.count) {
 					b.Fatal(err, s.Stats())
 				}
 				s.Close()
 			}
-			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/packets, "ns/packet")
+			report(b, c.count*b.N)
 		})
 	}
 }
 
-// BenchmarkDecode decodes one packet, of each common kind.
+func report(b *testing.B, packets int) {
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(packets), "ns/packet")
+	b.ReportMetric(float64(packets)/b.Elapsed().Seconds(), "packets/s")
+}
+
+// BenchmarkDecode decodes packets of one kind that lie in a file's buffer, without reading.
 func BenchmarkDecode(b *testing.B) {
-	syn := tcpData()
-	syn.SYN, syn.ACK, syn.Options = true, false, []layers.TCPOption{
-		{OptionType: 2, OptionLength: 4, OptionData: []byte{5, 180}}, {OptionType: 4, OptionLength: 2},
-		{OptionType: 8, OptionLength: 10, OptionData: make([]byte, 8)}, {OptionType: 1}, {OptionType: 3, OptionLength: 3, OptionData: []byte{7}}}
-	for name, f := range map[string][]byte{
-		"IPv4":       frame4(b),
-		"SYN":        build(b, ether(layers.EthernetTypeIPv4), ip4(layers.IPProtocolTCP), syn),
-		"IPv6":       build(b, ether(layers.EthernetTypeIPv6), gopacket.Payload(packet6(b))),
-		"VLAN":       build(b, ether(layers.EthernetTypeDot1Q), vlan(10, layers.EthernetTypeIPv4), gopacket.Payload(packet4(b))),
-		"VXLAN":      overUDP(b, portVXLAN, join(uint32(0x08000000), uint32(0x100)), frame4(b)),
-		"not at all": build(b, ether(layers.EthernetTypeIPv4), ip4(layers.IPProtocolUDP), udp(53), data(60)),
+	stamped, syn := tcpData(), tcpData()
+	stamps := layers.TCPOption{OptionType: 8, OptionLength: 10, OptionData: make([]byte, 8)}
+	stamped.Options = []layers.TCPOption{{OptionType: 1}, {OptionType: 1}, stamps}
+	syn.SYN, syn.ACK = true, false
+	syn.Options = []layers.TCPOption{{OptionType: 2, OptionLength: 4, OptionData: []byte{5, 180}}, {OptionType: 4, OptionLength: 2},
+		stamps, {OptionType: 1}, {OptionType: 3, OptionLength: 3, OptionData: []byte{7}}}
+	for _, c := range []struct {
+		name string
+		link linkType
+		b    []byte
+	}{
+		{"IPv4", linkEthernet, build(b, ether(layers.EthernetTypeIPv4), ip4(layers.IPProtocolTCP), stamped, data(100))},
+		{"IPv6", linkEthernet, build(b, ether(layers.EthernetTypeIPv6), ip6(layers.IPProtocolTCP), stamped, data(100))},
+		{"SYN", linkEthernet, build(b, ether(layers.EthernetTypeIPv4), ip4(layers.IPProtocolTCP), syn)},
+		{"raw IPv4", linkRaw, build(b, ip4(layers.IPProtocolTCP), stamped, data(100))},
+		{"VLAN", linkEthernet, build(b, ether(layers.EthernetTypeDot1Q), vlan(10, layers.EthernetTypeIPv4), ip4(layers.IPProtocolTCP), stamped, data(100))},
+		{"VXLAN", linkEthernet, overUDP(b, portVXLAN, join(uint32(0x08000000), uint32(0x100)), frame4(b))},
+		{"not at all", linkEthernet, build(b, ether(layers.EthernetTypeIPv4), ip4(layers.IPProtocolUDP), udp(53), data(60))},
 	} {
-		b.Run(fmt.Sprint(name), func(b *testing.B) {
-			d := decoder{encaps: new(tcp.EncapTable)}
-			var s tcp.Segment
+		b.Run(c.name, func(b *testing.B) {
+			s := &fileSource{decoder: decoder{encaps: new(tcp.EncapTable)}}
+			var buf []byte
+			for i := range s.records {
+				s.records[i] = record{int64(i), uint32(len(buf)), uint32(len(c.b)), len(c.b)}
+				buf = append(buf, c.b...)
+			}
+			batch := make([]tcp.Segment, len(s.records))
 			b.ReportAllocs()
 			for b.Loop() {
-				d.decode(&s, linkEthernet, f, len(f))
+				s.take(batch, s.records[:], &tap{link: c.link}, buf)
 			}
+			report(b, len(s.records)*b.N)
 		})
 	}
 }

@@ -1,6 +1,7 @@
 package capture
 
 import (
+	"encoding/binary"
 	"fmt"
 	"io"
 	"os"
@@ -267,18 +268,65 @@ func TestAnErrorComesAfterWhatPrecedesIt(t *testing.T) {
 }
 
 func TestReadingDoesNotAllocatePerPacket(t *testing.T) {
-	var recs []rec
-	for range 20000 {
-		recs = append(recs, rec{data: frame4(t)})
-	}
-	path := write(t, "x", ethernetFile(recs...))
-	batch := make([]tcp.Segment, 100)
-	s := open(t, path)
-	if n := testing.AllocsPerRun(150, func() {
-		if n, err := s.Read(batch); n != len(batch) || err != nil {
-			t.Fatal(n, err)
+	const packets, batches = 20000, 150
+	le := binary.LittleEndian
+	interfaces := ngSection(le)
+	var ethernet, sll2, any []rec
+	for _, c := range linkTypeHeaders(t) {
+		interfaces = join(interfaces, ngInterface(le, c.link, 0))
+		b, _ := c.packet(t)
+		any = append(any, rec{data: b, on: len(any)}, rec{data: b[:20], on: len(any)})
+		switch c.link {
+		case linkEthernet:
+			ethernet = append(ethernet, rec{data: b}, rec{data: b[:20]})
+		case linkSLL2:
+			sll2 = append(sll2, rec{data: b})
 		}
-	}); n != 0 {
-		t.Errorf("%v allocations per batch", n)
+		interfaces = join(interfaces, ngInterface(le, c.link, 96)) // so that on is the index of the first
+	}
+	for _, c := range tunnelCases(t) {
+		ethernet = append(ethernet, rec{data: c.b})
+	}
+	many := func(recs []rec) (all []rec) {
+		for i := range packets {
+			all = append(all, recs[i%len(recs)])
+		}
+		return all
+	}
+	modern := interfaces
+	for _, r := range many(any) {
+		modern = append(modern, ngPacket(le, r)...)
+	}
+	for _, c := range []struct {
+		name   string
+		file   []byte
+		filter string
+	}{
+		{"the usual", ethernetFile(many([]rec{{data: frame4(t)}})...), ""},
+		{"VLANs, IPv6 and tunnels", ethernetFile(many(ethernet)...), ""},
+		{"SLL2", pcapFile(le, 1000, 65535, uint32(linkSLL2), many(sll2)...), ""},
+		{"big-endian", pcapFile(binary.BigEndian, 1, 65535, uint32(linkEthernet), many(ethernet)...), ""},
+		{"pcapng, every link type", modern, ""},
+		{"a filter", ethernetFile(many(ethernet)...), "greater 1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, err := OpenFiles([]string{write(t, "x", c.file)}, Config{Encaps: new(tcp.EncapTable), Filter: c.filter})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			batch := make([]tcp.Segment, packets/2/(batches+20)) // half of the packets of some have no segment
+			read := func() {
+				if n, err := s.Read(batch); n != len(batch) || err != nil {
+					t.Fatal(n, err)
+				}
+			}
+			for range 5 {
+				read() // what comes up for the first time may cost
+			}
+			if n := testing.AllocsPerRun(batches, read); n != 0 {
+				t.Errorf("%v allocations per batch", n)
+			}
+		})
 	}
 }
