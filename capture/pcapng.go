@@ -272,7 +272,7 @@ func (r *pcapngReader) ahead(records []record, before int64) (n int, on *tap, bu
 			on = t.on
 		}
 		time := t.clock.nanoseconds(uint64(r.u32(h[12:16]))<<32 | uint64(r.u32(h[16:20])))
-		if *t.on != *on || time >= before {
+		if t.on != on && *t.on != *on || time >= before {
 			break
 		}
 		records[n] = record{time, uint32(at + fields), kept, wireLength(wire, t.fcs)}
@@ -309,6 +309,10 @@ func (c clock) nanoseconds(units uint64) int64 {
 	if c == microseconds && units < farthest/1000 {
 		return int64(units) * 1000
 	}
+	return c.scale(units) // apart, so that the rest is inlined
+}
+
+func (c clock) scale(units uint64) int64 {
 	n := uint(c.resolution & 0x7f)
 	hi, lo := uint64(0), units
 	switch {
