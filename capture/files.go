@@ -25,11 +25,30 @@ import (
 // A set of files is opened only as its turn comes: at first each is read up to its first packet, and then they are
 // ordered by it. Files that overlap in time are merged packet by packet. A single pipe is not touched before the first
 // Read, which may have to wait for it.
+//
+// What is written to a file after it was opened is not read.
 func OpenFiles(names []string, cfg Config) (Source, error) {
 	names, err := expand(names)
 	if err != nil {
 		return nil, err
 	}
+	return openFiles(names, cfg, nil)
+}
+
+// Again opens the files of s once more, from their beginning, with their ids of encapsulations in another table: the two
+// sources deliver the same. ok is false where that is not possible or not cheap: with pipes, interfaces, compressed files and
+// filters.
+func Again(s Source, encaps *tcp.EncapTable) (again Source, ok bool, err error) {
+	files, ok := s.(*fileSource)
+	if !ok || !files.cheap {
+		return nil, false, nil
+	}
+	again, err = openFiles(files.names, Config{Encaps: encaps}, files.sizes)
+	return again, err == nil, err
+}
+
+// openFiles opens the files as far as sizes says; all of them without.
+func openFiles(names []string, cfg Config, sizes map[string]int64) (Source, error) {
 	if err := CheckFilter(cfg.Filter); err != nil {
 		return nil, err
 	}
@@ -37,6 +56,12 @@ func OpenFiles(names []string, cfg Config) (Source, error) {
 		decoder: decoder{encaps: cfg.Encaps},
 		done:    make(chan struct{}),
 		filters: make(map[linkType]*filter),
+		names:   names,
+		sizes:   sizes,
+		cheap:   cfg.Filter == "",
+	}
+	if sizes == nil {
+		s.sizes = make(map[string]int64)
 	}
 	s.stats.Filter = cfg.Filter
 	var files []*file
@@ -114,11 +139,14 @@ type fileSource struct {
 	decoder
 	totals
 	filters map[linkType]*filter
-	read    atomic.Int64 // octets of the files, as they are stored
-	waiting []*file      // by first packet, not yet reached
-	active  []*file      // a heap, the file with the earliest packet first
-	err     error        // why nothing more comes
-	records [64]record   // few enough that these and their headers stay in the first cache
+	names   []string
+	sizes   map[string]int64 // octets that are read of each file
+	cheap   bool             // to read again; as far as the files were opened
+	read    atomic.Int64     // octets of the files, as they are stored
+	waiting []*file          // by first packet, not yet reached
+	active  []*file          // a heap, the file with the earliest packet first
+	err     error            // why nothing more comes
+	records [64]record       // few enough that these and their headers stay in the first cache
 
 	reading sync.Mutex // held by Read, so that Close closes no file under it
 	done    chan struct{}
@@ -153,6 +181,8 @@ func (s *fileSource) inspect(name string, only bool) (*file, error) {
 	info, err := os.Stdin.Stat()
 	if name != "-" {
 		info, err = os.Stat(name)
+	} else {
+		s.cheap = false
 	}
 	if err != nil {
 		return nil, fileError(name, err)
@@ -160,7 +190,12 @@ func (s *fileSource) inspect(name string, only bool) (*file, error) {
 	if info.IsDir() {
 		return nil, fmt.Errorf("%s: is a directory: name the files in it, as '%s'", name, filepath.Join(name, "*"))
 	}
-	f.size = info.Size()
+	size, known := s.sizes[name]
+	if !known {
+		size = info.Size()
+		s.sizes[name] = size
+	}
+	f.size = size
 	if f.size == 0 && !only && info.Mode().IsRegular() {
 		// The newest of a rotated set is empty until tcpdump flushes it: no reason to refuse the others.
 		f.over, f.first = true, math.MaxInt64
@@ -170,6 +205,7 @@ func (s *fileSource) inspect(name string, only bool) (*file, error) {
 	}
 	if !info.Mode().IsRegular() {
 		f.size = -1
+		s.cheap = false
 		if only {
 			f.first = math.MinInt64
 			return f, nil
@@ -206,9 +242,11 @@ func (s *fileSource) open(f *file, progress *atomic.Int64) error {
 		}
 		f.closers = append(f.closers, func() { in.Close() })
 	}
-	var r io.Reader = in
+	var r io.Reader
 	if f.size < 0 {
 		r = newInterruptible(in, s.done)
+	} else {
+		r = io.LimitReader(in, f.size)
 	}
 	if err := s.start(f, &counter{r, progress}); err != nil {
 		f.close()
@@ -257,6 +295,7 @@ func (s *fileSource) recognise(f *file, r io.Reader) error {
 	source := &s.stats.Sources[f.index]
 	source.Format, source.Compression = format, compression
 	s.mu.Unlock()
+	s.cheap = s.cheap && compression == ""
 	return err
 }
 

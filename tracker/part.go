@@ -10,23 +10,25 @@ import (
 // in the same. Only one goroutine at a time may change it.
 type part struct {
 	*shared
-	n        uint32   // which of the parts
-	slots    []uint32 // tag << indexBits | index of the newest incarnation, or none; open addressing
-	used     int      // slots
-	records  slab[record]
-	spelt    slab[conn]
-	six      slab[[2]tcp.Addr]       // of IPv6 connections, by direction
-	odd      map[uint32]*[2]Oddities // by index; few connections have any
-	position uint32                  // in the batch, of the segment at hand
-	heard    []listenKey             // endpoints that answered a SYN, since the last batch
-	told     [256]uint64             // hashes of some of those that heard has had, so that it has few twice
-	limits   limits
-	pressed  bool // it has been full: the queues are kept
-	queues   [numClasses]queue
-	tickets  int    // in queues
-	hand     uint32 // of evictSpelt
-	stats    partStats
-	work     conn // what load unpacks into, for the segment at hand
+	n       uint32   // which of the parts
+	slots   []uint32 // tag << indexBits | index of the newest incarnation, or none; open addressing
+	used    int      // slots
+	records slab[record]
+	spelt   slab[conn]
+	six     slab[[2]tcp.Addr]       // of IPv6 connections, by direction
+	odd     map[uint32]*[2]Oddities // by index; few connections have any
+	births  []birth                 // of the connections that have no ID yet
+	named   int                     // of births, while they get their IDs
+	recent  []sightings
+	heard   []listenKey // endpoints that answered a SYN, since the last batch
+	told    [256]uint64 // hashes of some of those that heard has had, so that it has few twice
+	limits  limits
+	pressed bool // it has been full: the queues are kept
+	queues  [numClasses]queue
+	tickets int    // in queues
+	hand    uint32 // of evictSpelt
+	stats   partStats
+	work    conn // what load unpacks into, for the segment at hand
 }
 
 const (
@@ -39,8 +41,8 @@ const (
 	maxParted = indexMask // connections in a part
 )
 
-func newPart(n uint32, sh *shared, l limits) *part {
-	p := &part{shared: sh, n: n, limits: l}
+func newPart(n uint32, sh *shared, recent int, l limits) *part {
+	p := &part{shared: sh, n: n, recent: make([]sightings, recent), limits: l}
 	p.slots = emptySlots(1 << 8)
 	p.records = slab[record]{chunks: []*[slabSize]record{&nobody}, used: 1}
 	return p
@@ -82,30 +84,23 @@ func (p *part) setOlder(index, older uint32) {
 	}
 }
 
-// add takes in a segment. It returns the index of the connection that it began, or none.
-func (p *part) add(s *tcp.Segment, hash uint64, position uint32) (began uint32) {
-	p.position = position
+// add takes in a segment.
+func (p *part) add(s *tcp.Segment, hash uint64) {
 	p.stats.Segments++
 	slot, dir := p.lookup(s, hash)
 	head := none
 	if sl := p.slots[slot]; sl == none {
-		if s.Flags&(tcp.SYN|tcp.ACK|tcp.RST|tcp.FIN) == tcp.SYN && !hasInvalidFlags(s.Flags) {
-			if index := p.open(s, hash); index != none {
-				return index
-			}
+		if reassembly.CanOpen(s) && !hasInvalidFlags(s.Flags) {
+			p.open(s, hash)
+			return
 		}
 	} else {
 		head = sl & indexMask
 		if r := p.at(head); r.meta&metaSpelt == 0 && p.ordinary(r, head, s, dir) {
-			return none
+			return
 		}
 	}
-	index, isNew := p.find(s, hash, head)
-	p.take(index, s, hash)
-	if isNew {
-		return index
-	}
-	return none
+	p.take(p.find(s, hash, head), s, hash)
 }
 
 // addCopy takes in s again, which may be the capture's doing or a retransmission within a few milliseconds. Where the peer's
@@ -123,11 +118,8 @@ func (p *part) addCopy(s *tcp.Segment, hash uint64) {
 	}
 }
 
-// open begins a connection with the SYN s, if that says nothing that a record cannot.
-func (p *part) open(s *tcp.Segment, hash uint64) uint32 {
-	if !reassembly.CanOpen(s) {
-		return none
-	}
+// open begins a connection with the SYN s, of which reassembly.CanOpen is true.
+func (p *part) open(s *tcp.Segment, hash uint64) {
 	index := p.allocate(s)
 	r := p.at(index)
 	r.dirs[0].Open(s, &r.rare[0])
@@ -139,7 +131,6 @@ func (p *part) open(s *tcp.Segment, hash uint64) uint32 {
 	if p.pressed {
 		p.reclass(index)
 	}
-	return index
 }
 
 // ordinary takes in s, from direction dir of r at index, if it is what comes next there and nothing has to be spelt out;
@@ -263,21 +254,21 @@ func (p *part) listening(e endpoint, encap uint32) {
 }
 
 // find returns the connection that s belongs to, a new one if there is none; head is the newest with its addresses and ports.
-func (p *part) find(s *tcp.Segment, hash uint64, head uint32) (index uint32, isNew bool) {
+func (p *part) find(s *tcp.Segment, hash uint64, head uint32) (index uint32) {
 	if head == none {
 		index = p.allocate(s)
 		p.insert(hash, index)
-		return index, true
+		return index
 	}
 	if index := p.incarnation(s, head); index != none {
-		return index, false
+		return index
 	}
 	index = p.allocate(s)
 	// Eviction, in allocate, may have taken head.
 	slot, _ := p.lookup(s, hash)
 	if p.slots[slot] == none {
 		p.insert(hash, index)
-		return index, true
+		return index
 	}
 	head = p.slots[slot] & indexMask
 	p.slots[slot] = p.slots[slot]&^indexMask | index
@@ -287,7 +278,7 @@ func (p *part) find(s *tcp.Segment, hash uint64, head uint32) (index uint32, isN
 	if s.Flags.Any(tcp.SYN) {
 		p.noteReuse(index, s)
 	}
-	return index, true
+	return index
 }
 
 // home is where the search for a key begins, and tag what its slot holds in the upper bits.
@@ -381,9 +372,10 @@ func (p *part) allocate(s *tcp.Segment) uint32 {
 		p.records.chunks[0] = new([slabSize]record)
 	}
 	index := p.records.take()
+	p.births = append(p.births, birth{s.Packet, index})
 	r := p.at(index)
 	*r = record{
-		id: p.position, time: [2]uint32{uint32(s.Time), uint32(s.Time >> 32)}, packet: uint32(s.Packet), packetHi: uint16(s.Packet >> 32),
+		id: uint32(len(p.births) - 1), time: [2]uint32{uint32(s.Time), uint32(s.Time >> 32)}, packet: uint32(s.Packet), packetHi: uint16(s.Packet >> 32),
 		port: [2]uint16{s.SrcPort, s.DstPort}, link: none,
 		meta: meta(s.Encap)&metaEncap | metaActive | metaNew | meta(classNone)<<classShift,
 	}

@@ -19,7 +19,7 @@ type record struct {
 	zeek     compat.BriefZeek
 	packetHi uint16
 	idHi     uint16
-	id       uint32 // the position in the batch until that is taken in
+	id       uint32 // with metaNew, the place in part.births
 	link     uint32 // to the incarnation before this one, or none; with metaSpelt the index of a conn, which has that
 	dirs     [2]reassembly.Brief
 	syn      reassembly.SYN // of direction 1

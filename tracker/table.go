@@ -6,11 +6,7 @@ package tracker
 
 import (
 	"math/bits"
-	"runtime"
-	"sync"
-	"sync/atomic"
 	"time"
-	"unsafe"
 
 	"tcpleak/tcp"
 )
@@ -29,7 +25,6 @@ type Config struct {
 	MaxBytes       int           // of memory for the connections; 0 is no limit but MaxConnections
 	TimeWait       time.Duration // how long an endpoint stays in TIME_WAIT after the last FIN seen
 	Seed           uint64        // of the hash; unpredictable where packets come from strangers. It does not affect results
-	Workers        int           // goroutines that take in a batch; 0 is one for each processor. It does not affect results
 }
 
 // MaxMaxConnections is the most that Config.MaxConnections can be.
@@ -57,8 +52,8 @@ func (e Evictions) Total() uint64 {
 }
 
 type partStats struct {
-	Segments uint64
-	Evicted  [numClasses]uint64
+	Segments, Duplicates uint64
+	Evicted              [numClasses]uint64
 }
 
 type listenKey struct {
@@ -74,15 +69,12 @@ type shared struct {
 }
 
 // Table holds the connections of a stream of segments. Add is not safe for concurrent use, neither with itself nor with
-// others; what only reads is, with itself.
+// others; what only reads is, with itself. To take in segments with several goroutines, see Shares.
 type Table struct {
 	shared
-	parts      []*part
-	recent     []sighting
-	duplicates uint64
-	lastID     uint64
-	tracks     []track
-	began      []uint32 // by position in the batch: the index of the connection that began there, or none
+	parts  []*part
+	lastID uint64
+	all    *Share
 }
 
 const (
@@ -94,8 +86,7 @@ const (
 	// full sooner than the whole.
 	partedFrom = 1 << 16
 
-	batchSize = 1 << 12 // segments that are taken in at once, at most
-	ahead     = 32      // segments whose connections are fetched together; see part.fetch
+	ahead = 32 // segments whose connections are fetched together; see Share.fetch
 )
 
 // New returns an empty Table.
@@ -107,21 +98,16 @@ func New(cfg Config) *Table {
 	if cfg.TimeWait <= 0 {
 		cfg.TimeWait = DefaultTimeWait
 	}
-	if cfg.Workers <= 0 {
-		cfg.Workers = runtime.GOMAXPROCS(0)
-	}
 	n := 1
 	if cfg.MaxConnections >= partedFrom {
 		n = numParts
 	}
-	t := &Table{
-		shared: shared{cfg: cfg, listeners: make(map[listenKey]struct{})},
-		recent: make([]sighting, recentSize), tracks: make([]track, batchSize), began: make([]uint32, batchSize),
-	}
+	t := &Table{shared: shared{cfg: cfg, listeners: make(map[listenKey]struct{})}}
 	l := limits{connections: (cfg.MaxConnections + n - 1) / n, bytes: cfg.MaxBytes / n, odd: maxOdd / n}
 	for i := range n {
-		t.parts = append(t.parts, newPart(uint32(i), &t.shared, l))
+		t.parts = append(t.parts, newPart(uint32(i), &t.shared, recentSize/n, l))
 	}
+	t.all = &Share{t: t, of: 1}
 	return t
 }
 
@@ -130,8 +116,8 @@ func (t *Table) CaptureDropped() { t.dropped = true }
 
 // Stats returns the counters.
 func (t *Table) Stats() (s Stats) {
-	s.Duplicates = t.duplicates
 	for _, p := range t.parts {
+		s.Duplicates += p.stats.Duplicates
 		s.Segments += p.stats.Segments
 		e := &p.stats.Evicted
 		s.Evicted.Reset += e[classReset]
@@ -159,169 +145,10 @@ func (t *Table) Bytes() (n int) {
 	return n
 }
 
-// Add takes in segments in the order of the capture. It keeps no reference to the batch. A batch of many is shared among
-// Config.Workers goroutines.
+// Add takes in segments in the order of the capture. It keeps no reference to the batch.
 func (t *Table) Add(batch []tcp.Segment) {
-	for len(batch) > 0 {
-		n := min(len(batch), batchSize)
-		t.addBatch(batch[:n])
-		batch = batch[n:]
-	}
-}
-
-func (t *Table) addBatch(batch []tcp.Segment) {
-	tracks, began := t.tracks[:len(batch)], t.began[:len(batch)]
-	t.track(batch, tracks)
-	// Fewer are taken in before other goroutines have woken up: that takes some 5 µs.
-	const few = 512
-	if workers := min(t.cfg.Workers, len(t.parts)); workers == 1 || len(batch) < few {
-		t.run(batch, tracks, began, 0, 1)
-	} else {
-		var done sync.WaitGroup
-		for w := range uint32(workers) {
-			done.Go(func() { t.run(batch, tracks, began, w, uint32(workers)) })
-		}
-		done.Wait()
-	}
-	t.giveIDs(tracks, began)
-	for _, p := range t.parts {
-		for _, k := range p.heard {
-			if len(t.listeners) < maxListeners {
-				t.listeners[k] = struct{}{}
-			}
-		}
-		p.heard = p.heard[:0]
-	}
-}
-
-// track is what becomes of a segment.
-type track struct {
-	hash uint64 // the same for both directions of a connection; unpredictable
-	part uint32 // or again
-	copy bool   // the capture may have shown it before
-}
-
-// again marks what the capture has just shown.
-const again = none
-
-func (t *Table) track(batch []tcp.Segment, tracks []track) {
-	for i := range batch {
-		s, copy := &batch[i], false
-		if t.seenAgain(s) {
-			t.duplicates++
-			if s.IPID != 0 || s.Seq == s.End() {
-				tracks[i].part = again
-				continue
-			}
-			copy = true // or a retransmission, which has an IP id of its own where there is one
-		}
-		tracks[i] = track{t.hash(s.Src, s.Dst, s.SrcPort, s.DstPort, s.Encap), t.partOf(s), copy}
-	}
-}
-
-// partOf is the same for both directions of a connection and in every run: so is then what is forgotten when a part is full.
-func (t *Table) partOf(s *tcp.Segment) uint32 {
-	x := s.Src.Lo ^ s.Dst.Lo ^ s.Src.Hi ^ s.Dst.Hi ^ uint64(s.SrcPort^s.DstPort)<<32
-	return uint32(x*0x9e3779b97f4a7c15>>(64-partBits)) & uint32(len(t.parts)-1)
-}
-
-// sighting is one segment that passed a moment ago, in 32 bits each of what tells it from others and of its time: 4.3 s.
-type sighting struct{ print, time uint32 }
-
-const (
-	recentSize = 1 << 13 // at 1 Mpps, 8 ms
-	// duplicateWindow: mirror ports and the interface list of -i any repeat a packet within microseconds. What a host sends
-	// twice differs in its IP id or timestamp; RSTs and IPv6 without timestamps do not, and may be as close as 3.2 ms, the
-	// least that gVisor showed.
-	duplicateWindow = int64(3 * time.Millisecond)
-)
-
-// seenAgain reports whether the capture has just shown the very same packet.
-func (t *Table) seenAgain(s *tcp.Segment) bool {
-	print := mix(s.Src.Lo^s.Src.Hi^uint64(s.SrcPort)<<48, s.Dst.Lo^s.Dst.Hi^uint64(s.DstPort)<<48^uint64(s.Encap)<<32)
-	print = mix(print^uint64(s.Seq)<<32^uint64(s.Ack), uint64(s.Len)<<32^uint64(s.Window)<<16^uint64(s.IPID))
-	print = mix(print^uint64(s.Flags), uint64(s.Options.TSVal)<<32^uint64(s.Options.TSEcr))
-	for _, r := range s.Options.SACK[:min(int(s.Options.SACKs), len(s.Options.SACK))] {
-		print = mix(print, uint64(r.Left)<<32|uint64(r.Right))
-	}
-	r := &t.recent[print%recentSize]
-	now := sighting{uint32(print >> 32), uint32(s.Time)}
-	age := int64(int32(now.time - r.time))
-	if r.print == now.print && max(age, -age) <= duplicateWindow {
-		return true
-	}
-	*r = now
-	return false
-}
-
-// run takes in the segments of the parts that are worker's.
-func (t *Table) run(batch []tcp.Segment, tracks []track, began []uint32, worker, workers uint32) {
-	var mine [ahead]int32
-	for next := 0; next < len(batch); {
-		n := 0
-		for ; next < len(batch) && n < ahead; next++ {
-			mine[n] = int32(next)
-			if part := tracks[next].part; part != again && part%workers == worker {
-				n++
-			}
-		}
-		t.fetch(batch, tracks, mine[:n])
-		for _, i := range mine[:n] {
-			k := &tracks[i]
-			if k.copy {
-				began[i] = none
-				t.parts[k.part].addCopy(&batch[i], k.hash)
-				continue
-			}
-			began[i] = t.parts[k.part].add(&batch[i], k.hash, uint32(i))
-		}
-	}
-}
-
-// fetch touches the segments at mine, their slots and their connections, so that the processor waits for all of that memory
-// at once and not for one after another. A branch on what is not there yet would make it wait.
-func (t *Table) fetch(batch []tcp.Segment, tracks []track, mine []int32) {
-	var slots [ahead]uint32
-	var sum uint32
-	for k, i := range mine {
-		p := t.parts[tracks[i].part]
-		slots[k] = p.slots[p.home(tracks[i].hash)]
-		sum += uint32(batch[i].Seq) + batch[i].Options.TSVal
-	}
-	for k, i := range mine {
-		p := t.parts[tracks[i].part]
-		index := slots[k] & indexMask
-		if index >= p.records.used {
-			index = 0
-		}
-		sum += p.at(index).touch()
-	}
-	if sum == 1<<32-1 {
-		fetched.Store(sum) // without it, the compiler could leave out the loops
-	}
-}
-
-var fetched atomic.Uint32
-
-// touch reads from each line that a segment in the middle of a connection needs.
-func (r *record) touch() uint32 {
-	words := (*[64]uint32)(unsafe.Pointer(r))
-	return words[0] + words[16] + words[32] + words[48]
-}
-
-// giveIDs gives the connections that began in a batch their IDs, in the order of the capture, whichever part they are in.
-func (t *Table) giveIDs(tracks []track, began []uint32) {
-	for i, index := range began {
-		if tracks[i].part == again || index == none {
-			continue
-		}
-		t.lastID++
-		// It may have been forgotten since, and its place taken by one that began later.
-		if r := t.parts[tracks[i].part].at(index); r.meta&metaNew != 0 && int(r.id) == i {
-			r.meta &^= metaNew
-			r.setNumber(t.lastID)
-		}
-	}
+	t.all.add(batch)
+	t.settle()
 }
 
 // isListener reports whether e has answered a SYN with a SYN-ACK in this capture.

@@ -2,13 +2,16 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/term"
@@ -44,14 +47,12 @@ func (j *job) run(ctx context.Context) error {
 		return err
 	}
 	defer source.Close()
-	// Close ends a Read that waits for a pipe or an interface; what has been read is then reported.
-	defer context.AfterFunc(ctx, func() { source.Close() })()
-
 	var readErr error
 	if j.live {
+		defer closeAfter(ctx, source)()
 		readErr = j.watch(source)
 	} else {
-		readErr = j.read(source)
+		readErr = j.read(ctx, source)
 	}
 	if readErr != nil && source.Stats().Packets == 0 {
 		return readErr // a report on nothing would look like one without findings
@@ -69,16 +70,68 @@ func (j *job) run(ctx context.Context) error {
 	return nil
 }
 
-// read takes in all of a file source. Another goroutine reads ahead.
-func (j *job) read(source capture.Source) error {
+// closeAfter closes the source when ctx is done: that ends a Read that waits for a pipe or an interface. What has been read
+// is then reported.
+func closeAfter(ctx context.Context, source capture.Source) (stop func() bool) {
+	return context.AfterFunc(ctx, func() { source.Close() })
+}
+
+// read takes in all of a file source.
+func (j *job) read(ctx context.Context, source capture.Source) error {
 	bar := newProgress(j.stderr, source)
 	defer bar.clear()
+	sources := []capture.Source{source}
+	// More than eight would mostly read what is another's.
+	for range min(runtime.GOMAXPROCS(0), 8) - 1 {
+		again, ok, err := capture.Again(source, new(tcp.EncapTable))
+		if err != nil {
+			return err
+		}
+		if !ok {
+			defer closeAfter(ctx, source)()
+			return j.readAhead(source, bar)
+		}
+		defer again.Close()
+		sources = append(sources, again)
+	}
+	return j.share(ctx, sources, bar)
+}
+
+// share lets several goroutines take in the same, each from a source of its own.
+func (j *job) share(ctx context.Context, sources []capture.Source, bar *progress) error {
+	var all sync.WaitGroup
+	errs := make([]error, len(sources))
+	for i, share := range j.table.Shares(len(sources), func() bool { return ctx.Err() == nil }) {
+		all.Go(func() {
+			defer share.Close()
+			batch := make([]tcp.Segment, fileBatch)
+			for {
+				n, err := sources[i].Read(batch)
+				if err != nil {
+					errs[i] = ended(err)
+					return
+				}
+				if !share.Add(batch[:n]) {
+					return
+				}
+				if i == 0 {
+					bar.update()
+				}
+			}
+		})
+	}
+	all.Wait()
+	return cmp.Or(errs...)
+}
+
+// readAhead takes in a source that another goroutine reads.
+func (j *job) readAhead(source capture.Source, bar *progress) error {
 	type read struct {
 		batch []tcp.Segment
 		err   error
 	}
-	full, empty := make(chan read, readAhead), make(chan []tcp.Segment, readAhead)
-	for range readAhead {
+	full, empty := make(chan read, batchesAhead), make(chan []tcp.Segment, batchesAhead)
+	for range batchesAhead {
 		empty <- make([]tcp.Segment, fileBatch)
 	}
 	go func() {
@@ -92,11 +145,8 @@ func (j *job) read(source capture.Source) error {
 	}()
 	defer close(empty)
 	for r := range full {
-		switch {
-		case errors.Is(r.err, io.EOF), errors.Is(r.err, os.ErrClosed):
-			return nil
-		case r.err != nil:
-			return r.err
+		if r.err != nil {
+			return ended(r.err)
 		}
 		j.table.Add(r.batch)
 		empty <- r.batch[:fileBatch]
@@ -105,9 +155,17 @@ func (j *job) read(source capture.Source) error {
 	return nil
 }
 
+// ended returns err unless it only says that there is no more to read.
+func ended(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, os.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
 const (
-	fileBatch = 2048 // segments read at a time from files: enough to share among several goroutines
-	readAhead = 3    // batches on their way
+	fileBatch    = 512 // segments read at a time from files: 64 KiB
+	batchesAhead = 8   // on their way from the goroutine that reads
 )
 
 // watch follows a live source until it is closed, and writes a line for each finding that is raised, grows or clears.

@@ -1,0 +1,249 @@
+package tracker
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"tcpleak/tcp"
+)
+
+// Share is the part of the work on a Table that one goroutine does: some of the connections. Each share must be given all
+// segments, in the order of the capture, and picks its own: so each goroutine can read the capture for itself, and none hands
+// another what it has in its cache. With two cores, to hand the segments over took a third of the time.
+type Share struct {
+	t      *Table
+	n, of  uint32 // it has the parts whose number is n modulo of
+	seen   int    // segments since the last rendezvous
+	others *rendezvous
+}
+
+// epoch is after how many segments the shares wait for each other, to number the connections that began.
+const epoch = 1 << 17
+
+// Shares divides the work among n goroutines, of which each is to use one, and to Close it at the end. In between, the table
+// must not be used otherwise. What it holds in the end is what Add would have given. From time to time proceed is asked
+// whether to go on: if not, all shares have stopped at the same segment.
+func (t *Table) Shares(n int, proceed func() bool) []*Share {
+	shares := make([]*Share, n)
+	others := &rendezvous{members: n, settle: t.settle, proceed: proceed}
+	others.arrived.L = &others.mu
+	for i := range shares {
+		shares[i] = &Share{t: t, n: uint32(i), of: uint32(n), others: others}
+	}
+	return shares
+}
+
+// Add takes in those of the segments that are the share's. From time to time it waits for the other shares. It returns false
+// when all shall stop, and the rest of the batch has not been taken in.
+func (s *Share) Add(batch []tcp.Segment) bool {
+	for len(batch) > 0 {
+		n := min(len(batch), epoch-s.seen)
+		s.add(batch[:n])
+		batch = batch[n:]
+		if s.seen += n; s.seen == epoch {
+			s.seen = 0
+			if !s.others.meet() {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// Close says that the share will be given nothing more.
+func (s *Share) Close() { s.others.leave() }
+
+// rendezvous is where shares wait for each other; the last to come settles.
+type rendezvous struct {
+	mu      sync.Mutex
+	arrived sync.Cond
+	members int
+	waiting int
+	round   int
+	stop    bool
+	settle  func()
+	proceed func() bool
+}
+
+// meet reports whether to go on.
+func (r *rendezvous) meet() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.waiting++
+	if !r.done() {
+		for round := r.round; round == r.round; {
+			r.arrived.Wait()
+		}
+	}
+	return !r.stop
+}
+
+func (r *rendezvous) leave() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.members--
+	r.done()
+}
+
+// done settles and lets all go on if none is missing.
+func (r *rendezvous) done() bool {
+	if r.waiting < r.members {
+		return false
+	}
+	r.settle()
+	r.stop = !r.proceed()
+	r.waiting = 0
+	r.round++
+	r.arrived.Broadcast()
+	return true
+}
+
+// track is where a segment belongs.
+type track struct {
+	hash uint64 // the same for both directions of a connection; unpredictable
+	at   int32  // in the batch
+	part uint8
+	copy bool // the capture may have shown it before
+}
+
+func (s *Share) add(batch []tcp.Segment) {
+	var mine [ahead]track
+	t := s.t
+	for next := 0; next < len(batch); {
+		n := 0
+		for ; next < len(batch) && n < ahead; next++ {
+			seg := &batch[next]
+			part := t.partOf(seg)
+			if s.of > 1 && part%s.of != s.n {
+				continue
+			}
+			p, copy := t.parts[part], false
+			if p.seenAgain(seg) {
+				p.stats.Duplicates++
+				if seg.IPID != 0 || seg.Seq == seg.End() {
+					continue
+				}
+				copy = true // or a retransmission, which has an IP id of its own where there is one
+			}
+			mine[n] = track{t.hash(seg.Src, seg.Dst, seg.SrcPort, seg.DstPort, seg.Encap), int32(next), uint8(part), copy}
+			n++
+		}
+		t.fetch(mine[:n])
+		for i := range mine[:n] {
+			k := &mine[i]
+			if p := t.parts[k.part]; k.copy {
+				p.addCopy(&batch[k.at], k.hash)
+			} else {
+				p.add(&batch[k.at], k.hash)
+			}
+		}
+	}
+}
+
+// partOf is the same for both directions of a connection and in every run: so is then what is forgotten when a part is full.
+func (t *Table) partOf(s *tcp.Segment) uint32 {
+	x := s.Src.Lo ^ s.Dst.Lo ^ s.Src.Hi ^ s.Dst.Hi ^ uint64(s.SrcPort^s.DstPort)<<32
+	return uint32(x*0x9e3779b97f4a7c15>>(64-partBits)) & uint32(len(t.parts)-1)
+}
+
+// sightings are two segments that passed a moment ago, the newer first, in 32 bits each of what tells one from others and of
+// its time: 4.3 s.
+type sightings [2]struct{ print, time uint32 }
+
+const (
+	recentSize = 1 << 13 // pairs, of all parts together: at 1 Mpps, 16 ms
+	// duplicateWindow: mirror ports and the interface list of -i any repeat a packet within microseconds. What a host sends
+	// twice differs in its IP id or timestamp; RSTs and IPv6 without timestamps do not, and may be as close as 3.2 ms, the
+	// least that gVisor showed.
+	duplicateWindow = int64(3 * time.Millisecond)
+)
+
+// seenAgain reports whether the capture has just shown the very same packet.
+func (p *part) seenAgain(s *tcp.Segment) bool {
+	print := mix(s.Src.Lo^s.Src.Hi^uint64(s.SrcPort)<<48, s.Dst.Lo^s.Dst.Hi^uint64(s.DstPort)<<48^uint64(s.Encap)<<32)
+	print = mix(print^uint64(s.Seq)<<32^uint64(s.Ack), uint64(s.Len)<<32^uint64(s.Window)<<16^uint64(s.IPID))
+	print = mix(print^uint64(s.Flags), uint64(s.Options.TSVal)<<32^uint64(s.Options.TSEcr))
+	for _, r := range s.Options.SACK[:min(int(s.Options.SACKs), len(s.Options.SACK))] {
+		print = mix(print, uint64(r.Left)<<32|uint64(r.Right))
+	}
+	r := &p.recent[print&uint64(len(p.recent)-1)]
+	now := sightings{{uint32(print >> 32), uint32(s.Time)}}[0]
+	for _, then := range r {
+		age := int64(int32(now.time - then.time))
+		if then.print == now.print && max(age, -age) <= duplicateWindow {
+			return true
+		}
+	}
+	r[1], r[0] = r[0], now
+	return false
+}
+
+// fetch touches the slots and the connections of some segments, so that the processor waits for all of that memory at once
+// and not for one after another. A branch on what is not there yet would make it wait.
+func (t *Table) fetch(tracks []track) {
+	var slots [ahead]uint32
+	for i := range tracks {
+		p := t.parts[tracks[i].part]
+		slots[i] = p.slots[p.home(tracks[i].hash)]
+	}
+	var sum uint32
+	for i := range tracks {
+		p := t.parts[tracks[i].part]
+		index := slots[i] & indexMask
+		if index >= p.records.used {
+			index = 0
+		}
+		sum += p.at(index).touch()
+	}
+	if sum == 1<<32-1 {
+		fetched.Store(sum) // without it, the compiler could leave out the loops
+	}
+}
+
+var fetched atomic.Uint32
+
+// touch reads from each line that a segment in the middle of a connection needs.
+func (r *record) touch() uint32 {
+	words := (*[64]uint32)(unsafe.Pointer(r))
+	return words[0] + words[16] + words[32] + words[48]
+}
+
+// birth is a connection that has no ID yet.
+type birth struct {
+	packet uint64
+	index  uint32
+}
+
+// settle gives the connections that began since the last time their IDs, in the order of the capture, whichever part they are
+// in, and makes known who answered SYNs.
+func (t *Table) settle() {
+	for {
+		var next *part
+		for _, p := range t.parts {
+			if p.named < len(p.births) && (next == nil || p.births[p.named].packet < next.births[next.named].packet) {
+				next = p
+			}
+		}
+		if next == nil {
+			break
+		}
+		t.lastID++
+		// It may have been forgotten since, and its place taken by one that began later.
+		if r := next.at(next.births[next.named].index); r.meta&metaNew != 0 && int(r.id) == next.named {
+			r.meta &^= metaNew
+			r.setNumber(t.lastID)
+		}
+		next.named++
+	}
+	for _, p := range t.parts {
+		p.births, p.named = p.births[:0], 0
+		for _, k := range p.heard {
+			if len(t.listeners) < maxListeners {
+				t.listeners[k] = struct{}{}
+			}
+		}
+		p.heard = p.heard[:0]
+	}
+}
