@@ -14,8 +14,8 @@ import (
 // another what it has in its cache. With two cores, to hand the segments over took a third of the time.
 type Share struct {
 	t      *Table
-	n, of  uint32 // it has the parts whose number is n modulo of
-	seen   int    // segments since the last rendezvous
+	has    [numParts]int // 1 for the parts that are its own
+	seen   int           // segments since the last rendezvous
 	others *rendezvous
 }
 
@@ -30,9 +30,19 @@ func (t *Table) Shares(n int, proceed func() bool) []*Share {
 	others := &rendezvous{members: n, settle: t.settle, proceed: proceed}
 	others.arrived.L = &others.mu
 	for i := range shares {
-		shares[i] = &Share{t: t, n: uint32(i), of: uint32(n), others: others}
+		shares[i] = newShare(t, i, n, others)
 	}
 	return shares
+}
+
+func newShare(t *Table, i, of int, others *rendezvous) *Share {
+	s := &Share{t: t, others: others}
+	for part := range s.has {
+		if part%of == i {
+			s.has[part] = 1
+		}
+	}
+	return s
 }
 
 // Add takes in those of the segments that are the share's. From time to time it waits for the other shares. It returns false
@@ -100,36 +110,34 @@ func (r *rendezvous) done() bool {
 	return true
 }
 
-// track is where a segment belongs.
+// track is a segment on its way.
 type track struct {
-	hash uint64 // the same for both directions of a connection; unpredictable
-	at   int32  // in the batch
-	part uint8
-	copy bool // the capture may have shown it before
+	hash  uint64 // the same for both directions of a connection; unpredictable
+	print uint64 // of all that tells it from other segments
+	at    int32  // in the batch
+	part  uint8
+	copy  bool // the capture may have shown it before
 }
 
+// add goes over the segments in steps that do not depend on each other, some at a time: the processor then waits for their
+// memory all at once, and guesses wrong less often which way a branch goes.
 func (s *Share) add(batch []tcp.Segment) {
 	var mine [ahead]track
 	t := s.t
 	for next := 0; next < len(batch); {
 		n := 0
 		for ; next < len(batch) && n < ahead; next++ {
-			seg := &batch[next]
-			part := t.partOf(seg)
-			if s.of > 1 && part%s.of != s.n {
-				continue
-			}
-			p, copy := t.parts[part], false
-			if p.seenAgain(seg) {
-				p.stats.Duplicates++
-				if seg.IPID != 0 || seg.Seq == seg.End() {
-					continue
-				}
-				copy = true // or a retransmission, which has an IP id of its own where there is one
-			}
-			mine[n] = track{t.hash(seg.Src, seg.Dst, seg.SrcPort, seg.DstPort, seg.Encap), int32(next), uint8(part), copy}
-			n++
+			part := t.partOf(&batch[next])
+			mine[n].at, mine[n].part = int32(next), uint8(part)
+			n += s.has[part]
 		}
+		for i := range mine[:n] {
+			k := &mine[i]
+			seg := &batch[k.at]
+			k.print = printOf(seg)
+			k.hash = t.hash(seg.Src, seg.Dst, seg.SrcPort, seg.DstPort, seg.Encap)
+		}
+		n = s.leaveOutCopies(batch, mine[:n])
 		t.fetch(mine[:n])
 		for i := range mine[:n] {
 			k := &mine[i]
@@ -140,6 +148,24 @@ func (s *Share) add(batch []tcp.Segment) {
 			}
 		}
 	}
+}
+
+// leaveOutCopies returns how many of the segments are left.
+func (s *Share) leaveOutCopies(batch []tcp.Segment, mine []track) (n int) {
+	for _, k := range mine {
+		seg, p := &batch[k.at], s.t.parts[k.part]
+		k.copy = p.seenAgain(k.print, seg.Time)
+		if k.copy {
+			p.stats.Duplicates++
+			if seg.IPID != 0 || seg.Seq == seg.End() {
+				continue
+			}
+			// Or it is a retransmission, which has an IP id of its own where there is one.
+		}
+		mine[n] = k
+		n++
+	}
+	return n
 }
 
 // partOf is the same for both directions of a connection and in every run: so is then what is forgotten when a part is full.
@@ -160,16 +186,20 @@ const (
 	duplicateWindow = int64(3 * time.Millisecond)
 )
 
-// seenAgain reports whether the capture has just shown the very same packet.
-func (p *part) seenAgain(s *tcp.Segment) bool {
+func printOf(s *tcp.Segment) uint64 {
 	print := mix(s.Src.Lo^s.Src.Hi^uint64(s.SrcPort)<<48, s.Dst.Lo^s.Dst.Hi^uint64(s.DstPort)<<48^uint64(s.Encap)<<32)
 	print = mix(print^uint64(s.Seq)<<32^uint64(s.Ack), uint64(s.Len)<<32^uint64(s.Window)<<16^uint64(s.IPID))
 	print = mix(print^uint64(s.Flags), uint64(s.Options.TSVal)<<32^uint64(s.Options.TSEcr))
 	for _, r := range s.Options.SACK[:min(int(s.Options.SACKs), len(s.Options.SACK))] {
 		print = mix(print, uint64(r.Left)<<32|uint64(r.Right))
 	}
+	return print
+}
+
+// seenAgain reports whether the capture has just shown the very same packet.
+func (p *part) seenAgain(print uint64, time int64) bool {
 	r := &p.recent[print&uint64(len(p.recent)-1)]
-	now := sightings{{uint32(print >> 32), uint32(s.Time)}}[0]
+	now := sightings{{uint32(print >> 32), uint32(time)}}[0]
 	for _, then := range r {
 		age := int64(int32(now.time - then.time))
 		if then.print == now.print && max(age, -age) <= duplicateWindow {

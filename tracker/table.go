@@ -107,7 +107,7 @@ func New(cfg Config) *Table {
 	for i := range n {
 		t.parts = append(t.parts, newPart(uint32(i), &t.shared, recentSize/n, l))
 	}
-	t.all = &Share{t: t, of: 1}
+	t.all = newShare(t, 0, 1, nil)
 	return t
 }
 
