@@ -1,6 +1,7 @@
 package tracker
 
 import (
+	"math/bits"
 	"unsafe"
 
 	"tcpleak/reassembly"
@@ -146,20 +147,32 @@ type ticket struct {
 
 func (r *record) print() uint32 { return r.packet ^ r.time[0]*0x9e3779b1 }
 
+// queue is a ring of tickets.
 type queue struct {
-	tickets []ticket
-	head    int
+	ring  []ticket // as many as a power of two
+	first int
+	n     int
+}
+
+func (q *queue) push(t ticket) {
+	if q.n == len(q.ring) {
+		bigger := make([]ticket, max(2*len(q.ring), 16))
+		for i := range q.n {
+			bigger[i] = q.ring[(q.first+i)&(len(q.ring)-1)]
+		}
+		q.ring, q.first = bigger, 0
+	}
+	q.ring[(q.first+q.n)&(len(q.ring)-1)] = t
+	q.n++
 }
 
 func (q *queue) pop() (t ticket, ok bool) {
-	if q.head == len(q.tickets) {
+	if q.n == 0 {
 		return t, false
 	}
-	t = q.tickets[q.head]
-	if q.head++; q.head*2 > len(q.tickets) {
-		q.tickets = q.tickets[:copy(q.tickets, q.tickets[q.head:])]
-		q.head = 0
-	}
+	t = q.ring[q.first]
+	q.first = (q.first + 1) & (len(q.ring) - 1)
+	q.n--
 	return t, true
 }
 
@@ -167,6 +180,15 @@ func (q *queue) pop() (t ticket, ok bool) {
 // neighbours' memory and be of no use. Nothing has been forgotten yet, so the order of the records is that of their age.
 func (p *part) press() {
 	p.pressed = true
+	var counts [numClasses]int
+	for i := range p.records.used {
+		if p.at(i).used() {
+			counts[p.classify(i)]++
+		}
+	}
+	for class, n := range counts {
+		p.queues[class].ring = make([]ticket, 1<<bits.Len(uint(n)))
+	}
 	for i := range p.records.used {
 		if p.at(i).used() {
 			p.reclass(i)
@@ -188,7 +210,7 @@ func (p *part) reclass(index uint32) {
 	if p.tickets++; p.tickets > 2*len(p.records.chunks)*slabSize {
 		p.sortOut()
 	}
-	p.queues[class].tickets = append(p.queues[class].tickets, ticket{index, r.print()})
+	p.queues[class].push(ticket{index, r.print()})
 }
 
 // sortOut drops void tickets.
@@ -196,14 +218,12 @@ func (p *part) sortOut() {
 	p.tickets = 0
 	for class := range numClasses {
 		q := &p.queues[class]
-		kept := q.tickets[:0]
-		for _, t := range q.tickets[q.head:] {
-			if p.valid(t, class) {
-				kept = append(kept, t)
+		for range q.n {
+			if t, _ := q.pop(); p.valid(t, class) {
+				q.push(t)
 			}
 		}
-		q.tickets, q.head = kept, 0
-		p.tickets += len(kept)
+		p.tickets += q.n
 	}
 }
 
@@ -231,7 +251,7 @@ func (p *part) evict() {
 			}
 			if r := p.at(t.index); c >= classEstablished && r.meta&metaActive != 0 {
 				r.meta &^= metaActive
-				q.tickets = append(q.tickets, t)
+				q.push(t)
 				p.tickets++
 				continue
 			}

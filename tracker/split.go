@@ -41,15 +41,17 @@ func (t *Table) Connections(now int64) iter.Seq[*Connection] {
 	}
 }
 
-// byID returns the places of the connections by their IDs. As long as nothing was forgotten, an ID says where; then they are
+// byID returns the places of the connections by their IDs. As long as few were forgotten, an ID says where; then they are
 // sorted by their digits: 48 ns for each of 100,000 connections, against 318 ns by comparison (BenchmarkList).
 func (t *Table) byID() []place {
-	order := make([]place, t.Len())
-	if t.lastID == uint64(len(order)) {
+	n := t.Len()
+	if t.lastID <= 2*uint64(n) {
+		const none = ^place(0)
+		order := slices.Repeat([]place{none}, int(t.lastID))
 		t.each(func(id uint64, at place) { order[id-1] = at })
-		return order
+		return slices.DeleteFunc(order, func(at place) bool { return at == none })
 	}
-	order = order[:0]
+	order := make([]place, 0, n)
 	first, last := ^uint64(0), uint64(0)
 	t.each(func(id uint64, at place) {
 		first, last = min(first, id), max(last, id)
