@@ -164,7 +164,7 @@ func mixed() report.Report {
 			}},
 			Filter: "port 80 or port 443", First: after(0), Last: after(301*time.Second + 200*time.Millisecond),
 			Packets: 41, Segments: 36, Duplicates: 2, Skipped: []report.Count{{Reason: "fragment", N: 1}, {Reason: "not_tcp", N: 2}},
-			DroppedKernel: 3, MissedBytes: 1460,
+			DroppedKernel: 3, MissedBytes: 1460, Evicted: tracker.Evictions{Finished: 1200, Attempts: 34},
 		},
 		Quality:   diagnosis.Quality{Capture: diagnosis.Capture{Dropped: 3, Truncated: true}, Connections: 5, OneSided: 1, MissedBytes: 1460},
 		Threshold: func(kind diagnosis.Kind) diagnosis.Threshold { return diagnosis.NewRules().Threshold(kind) },

@@ -198,11 +198,20 @@ func (l *jsonLines) capture(r *Report) {
 	l.uint("interface", c.DroppedInterface)
 	l.close('}')
 	l.uint("missed_bytes", c.MissedBytes)
-	l.uint("evicted", c.Evicted)
+	l.uint("evicted", c.Evicted.Total())
 	if r.Threshold != nil {
 		l.begin("thresholds", '{')
 		for _, about := range diagnosis.Kinds() {
 			l.threshold(string(about.Kind), r.Threshold(about.Kind))
+		}
+		l.close('}')
+	}
+	if c.Evicted.Total() > 0 {
+		l.begin("evicted_by_kind", '{')
+		for _, kind := range evictions(c.Evicted) {
+			if kind.N > 0 {
+				l.uint(kind.Reason, kind.N)
+			}
 		}
 		l.close('}')
 	}

@@ -34,7 +34,7 @@ type Capture struct {
 	Skipped                         []Count // by reason, in alphabetical order
 	DroppedKernel, DroppedInterface uint64
 	MissedBytes                     uint64 // octets that were acknowledged and that the capture does not hold
-	Evicted                         uint64 // connections forgotten to stay within the limit of memory
+	Evicted                         tracker.Evictions
 	Live                            bool
 	Later                           []string // summaries of findings that rest on the silence after Last; tables show them
 }

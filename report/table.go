@@ -130,7 +130,7 @@ func (p *printer) capture(r *Report) {
 
 // missed reports whether the capture is known to lack something.
 func (c *Capture) missed() bool {
-	return c.DroppedKernel+c.DroppedInterface+c.MissedBytes+c.Evicted > 0 ||
+	return c.DroppedKernel+c.DroppedInterface+c.MissedBytes+c.Evicted.Total() > 0 ||
 		slices.ContainsFunc(c.Sources, func(s Source) bool { return s.Truncated })
 }
 
@@ -173,8 +173,14 @@ func (c *Capture) notes() []string {
 			note("%s is cut off: %s.", s.Name, cmp.Or(s.Detail, "it ends in the middle of a packet"))
 		}
 	}
-	if c.Evicted > 0 {
-		note("%s forgotten to stay within the limit of memory: the least interesting first.", count(c.Evicted, "connection"))
+	if n := c.Evicted.Total(); n > 0 {
+		var kinds []string
+		for _, kind := range evictions(c.Evicted) {
+			if kind.N > 0 {
+				kinds = append(kinds, number(kind.N)+" "+evictionWords[kind.Reason])
+			}
+		}
+		note("%s forgotten to stay within the limit of memory, the least interesting first: %s.", count(n, "connection"), strings.Join(kinds, ", "))
 	}
 	return notes
 }

@@ -7,6 +7,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/olekukonko/tablewriter/pkg/twwidth"
+
+	"tcpleak/tracker"
 )
 
 // hidden reports whether r is a control character, or one that changes the order or the look of the text around it:
@@ -105,4 +107,13 @@ func shorten(text string, width int) string {
 		head = ""
 	}
 	return head + "…" + string(runes)
+}
+
+// evictions are the kinds of connections that are forgotten, the least interesting first, by their names in JSON.
+func evictions(e tracker.Evictions) []Count {
+	return []Count{{"reset", e.Reset}, {"finished", e.Finished}, {"attempt", e.Attempts}, {"established", e.Established}, {"half_closed", e.HalfClosed}}
+}
+
+var evictionWords = map[string]string{
+	"reset": "reset", "finished": "finished", "attempt": "that never completed the handshake", "established": "established", "half_closed": "half closed",
 }

@@ -324,7 +324,7 @@ func (j *job) captureRecord(stats capture.Stats, missed uint64) report.Capture {
 		Filter: stats.Filter, First: stats.First, Last: stats.Last,
 		Packets: stats.Packets, Segments: table.Segments, Duplicates: table.Duplicates,
 		DroppedKernel: stats.DroppedKernel, DroppedInterface: stats.DroppedInterface,
-		MissedBytes: missed, Evicted: table.Evicted.Total(), Live: j.live, Later: j.later,
+		MissedBytes: missed, Evicted: table.Evicted, Live: j.live, Later: j.later,
 	}
 	for _, s := range stats.Sources {
 		c.Sources = append(c.Sources, report.Source{
