@@ -4,6 +4,7 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 PREFIX   ?= /usr/local
 FUZZTIME ?= 200000x
 SOAK     ?= 100000
+COUNT    ?= 6
 SEED     ?= 0
 SUDO     := $(if $(filter 0,$(shell id -u)),,sudo)
 
@@ -46,10 +47,15 @@ lint: deps ## gofmt, go vet, staticcheck
 fuzz: deps ## run each fuzz target for FUZZTIME inputs (200000x)
 	tools/fuzz.sh $(FUZZTIME)
 
-bench: deps ## run the benchmarks
-	go test -run '^$$' -bench . -benchmem ./...
+bench: deps ## run the benchmarks of each stage COUNT times (6), into bin/bench.txt
+	@mkdir -p bin
+	go test -run '^$$' -bench . -benchmem -count $(COUNT) ./... | tee bin/bench.txt
 
-.PHONY: bench-peers bench-deps
+bench-compare: deps ## compare bin/bench.txt with what make bench gave BEFORE
+	@test -n "$(BEFORE)" || { echo "say with what: make bench-compare BEFORE=old.txt" >&2; exit 1; }
+	go run golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da $(BEFORE) bin/bench.txt
+
+.PHONY: bench-compare bench-peers bench-deps
 bench-peers: ## time it against tcpdump, tshark and others of their kind, RUNS times (5)
 	tools/bench-peers.sh
 

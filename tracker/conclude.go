@@ -104,13 +104,13 @@ func (w why) appendTo(b []byte) []byte {
 }
 
 // conclude says in which state the endpoint of direction dir is at now.
-func (t *part) conclude(c *conn, dir int, now int64) conclusion {
+func (p *part) conclude(c *conn, dir int, now int64) conclusion {
 	m := moment{x: &c.dirs[dir], y: &c.dirs[1-dir], now: now, crossing: c.crossing(dir)}
-	v, sure := t.judge(c, dir, m)
+	v, sure := p.judge(c, dir, m)
 	switch {
 	case v.state == tcp.Unknown || m.x.Packets == 0 && v.state != tcp.Listen || !c.openingSeen():
 		v.certainty = Assumed
-	case sure && !t.doubtful(c, dir, m, v.state):
+	case sure && !p.doubtful(c, dir, m, v.state):
 		v.certainty = Confirmed
 	default:
 		v.certainty = Presumed
@@ -119,7 +119,7 @@ func (t *part) conclude(c *conn, dir int, now int64) conclusion {
 }
 
 // doubtful reports whether the capture may have missed what would change X's state, or X may be gone without a word.
-func (t *part) doubtful(c *conn, dir int, m moment, state tcp.State) bool {
+func (p *part) doubtful(c *conn, dir int, m moment, state tcp.State) bool {
 	x, y := m.x, m.y
 	_, _, odd := m.endedByPeer(state)
 	_, ended := m.endedBySelf()
@@ -128,11 +128,11 @@ func (t *part) doubtful(c *conn, dir int, m moment, state tcp.State) bool {
 	// Y has tried to open another with the same addresses and ports, which X should have answered.
 	again := c.left[1-dir]
 	unanswered := again.asked != 0 && (again.repeated || x.Last.Time <= again.asked && m.now-again.asked > delayedACK+m.crossing)
-	return t.dropped || odd || unanswered || forged || !x.HasSYN() || !y.HasSYN() || x.Doubtful(y) || y.Doubtful(x) || m.silent()
+	return p.dropped || odd || unanswered || forged || !x.HasSYN() || !y.HasSYN() || x.Doubtful(y) || y.Doubtful(x) || m.silent()
 }
 
 // judge returns the state with its reason, and whether it is beyond doubt for a capture that missed nothing.
-func (t *part) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
+func (p *part) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
 	x, y := m.x, m.y
 	if left := c.left[dir]; m.stillLeft(left) {
 		why := why{becauseNewOther, left.at.Packet()}
@@ -151,14 +151,14 @@ func (t *part) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
 		}
 		return v, r.Stamped
 	}
-	if c.older != none && c.openAttempt() && t.forged(c, dir, m.now) {
+	if c.older != none && c.openAttempt() && p.forged(c, dir, m.now) {
 		return conclusion{why: why{becauseForged, x.Syn.Packet()}}, false
 	}
-	if t.oldSYN(c, dir) {
+	if p.oldSYN(c, dir) {
 		return conclusion{why: why{becauseOldSYN, y.Syn.Packet()}}, false
 	}
 	f, doubts := m.collect()
-	v = t.explain(c, dir, m, f)
+	v = p.explain(c, dir, m, f)
 	sure = decided(f, doubts)
 	if r, ended, _ := m.endedByPeer(v.state); ended && v.state != tcp.Unknown && v.state != tcp.Closed {
 		v = conclusion{state: tcp.Closed, since: r.Time, why: why{becausePeerRST, r.Packet()}, reset: v.state != tcp.TimeWait}
@@ -166,7 +166,7 @@ func (t *part) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
 	}
 	switch v.state {
 	case tcp.Unknown:
-		if t.isListener(c.ends[dir], c.encap) {
+		if p.isListener(c.ends[dir], c.encap) {
 			v.state, v.why = tcp.Listen, why{becauseListener, c.start.Packet}
 		}
 		return v, false
@@ -176,7 +176,7 @@ func (t *part) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
 		// They began with Y's SYN, at the earliest; a SYN-ACK in between may answer a repeated SYN. Whatever else X sends shows
 		// that it is there.
 		first := x.Syn.Time
-		if earlier, _ := t.earlierSYNs(c, dir); earlier != 0 {
+		if earlier, _ := p.earlierSYNs(c, dir); earlier != 0 {
 			first = min(first, earlier)
 		}
 		if y.HasSYN() {
@@ -189,7 +189,7 @@ func (t *part) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
 	case tcp.SynSent:
 		// A socket in SYN_SENT repeats its SYN; nothing else on the wire shows that an application gives up.
 		patience := max(m.patience(), synRepeats)
-		if _, earlier := t.earlierSYNs(c, dir); earlier != 0 && x.SYNs == 1 {
+		if _, earlier := p.earlierSYNs(c, dir); earlier != 0 && x.SYNs == 1 {
 			patience = max(patience, (x.SynLast-earlier)*9/4)
 		}
 		if x.HasSYN() && m.now-x.SynLast > patience {
@@ -207,8 +207,8 @@ func (t *part) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
 		if x.Packets > 0 {
 			lastFIN = max(x.SentLast, min(y.SentLast, x.Last.Time))
 		}
-		if m.now-lastFIN >= int64(t.cfg.TimeWait) {
-			v.state, v.since, v.why.reason = tcp.Closed, lastFIN+int64(t.cfg.TimeWait), becauseTimedOut
+		if m.now-lastFIN >= int64(p.cfg.TimeWait) {
+			v.state, v.since, v.why.reason = tcp.Closed, lastFIN+int64(p.cfg.TimeWait), becauseTimedOut
 		}
 		return v, false
 	}
@@ -217,9 +217,9 @@ func (t *part) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
 
 // forged reports whether the SYN of direction dir of c, which the peer answered within an older connection, was sent by
 // somebody else.
-func (t *part) forged(c *conn, dir int, now int64) bool {
+func (p *part) forged(c *conn, dir int, now int64) bool {
 	var buf conn
-	old := t.load(c.older, &buf)
+	old := p.load(c.older, &buf)
 	d := old.directionOf(c.ends[dir])
 	m := moment{x: &old.dirs[d], y: &old.dirs[1-d], now: now, crossing: old.crossing(d)}
 	left := old.left[d]
@@ -228,11 +228,11 @@ func (t *part) forged(c *conn, dir int, now int64) bool {
 
 // oldSYN reports whether c began with a SYN-ACK to a SYN with which the silent end of direction dir had opened an older
 // connection: an old duplicate, as in figure 8 of RFC 9293.
-func (t *part) oldSYN(c *conn, dir int) bool {
+func (p *part) oldSYN(c *conn, dir int) bool {
 	if y := &c.dirs[1-dir]; c.older != none && c.dirs[dir].Packets == 0 && y.Has&reassembly.SYNACK != 0 {
 		var buf conn
-		for i := c.older; i != none; i = t.older(i) {
-			old := t.load(i, &buf)
+		for i := c.older; i != none; i = p.older(i) {
+			old := p.load(i, &buf)
 			if x := &old.dirs[old.directionOf(c.ends[dir])]; x.Has&reassembly.BareSYN != 0 && (x.ISS+1 == y.Ack || x.SynEnd == y.Ack) {
 				return true
 			}
@@ -243,14 +243,14 @@ func (t *part) oldSYN(c *conn, dir int) bool {
 
 // earlierSYNs returns when X first and last sent the SYN of c before c, 0 if it did not: the attempt was refused, but the RST
 // did not arrive, and the SYN has come again to cross a newer one of Y's. Its timer has doubled all the while.
-func (t *part) earlierSYNs(c *conn, dir int) (first, last int64) {
+func (p *part) earlierSYNs(c *conn, dir int) (first, last int64) {
 	if c.older == none {
 		return 0, 0
 	}
 	x := &c.dirs[dir]
 	var buf conn
-	for i := c.older; i != none; i = t.older(i) {
-		old := t.load(i, &buf)
+	for i := c.older; i != none; i = p.older(i) {
+		old := p.load(i, &buf)
 		if o := &old.dirs[old.directionOf(c.ends[dir])]; x.HasSYN() && o.HasSYN() && o.ISS == x.ISS {
 			first, last = o.Syn.Time, max(last, o.SynLast)
 		}
@@ -259,7 +259,7 @@ func (t *part) earlierSYNs(c *conn, dir int) (first, last int64) {
 }
 
 // explain gives the state that follows from f, its beginning and its reason.
-func (t *part) explain(c *conn, dir int, m moment, f facts) conclusion {
+func (p *part) explain(c *conn, dir int, m moment, f facts) conclusion {
 	x, y := m.x, m.y
 	v := conclusion{state: stateOf(f)}
 	rests := func(r reason, at reassembly.Mark) {
@@ -339,23 +339,23 @@ func later(a, b reassembly.Mark) reassembly.Mark {
 }
 
 // view fills in v with connection index as it stands at now.
-func (t *part) view(index uint32, now int64, v *Connection) {
+func (p *part) view(index uint32, now int64, v *Connection) {
 	var buf conn
-	c, id := t.load(index, &buf), t.at(index).number()
+	c, id := p.load(index, &buf), p.at(index).number()
 	client, known := c.client()
 	if !known {
-		client = t.guessClient(c)
+		client = p.guessClient(c)
 	}
 	x, y := &c.dirs[client], &c.dirs[1-client]
-	ends := [2]conclusion{t.conclude(c, client, now), t.conclude(c, 1-client, now)}
-	v.ID, v.Ref, v.Encap, v.Start = id, Ref{id, t.placeOf(index)}, c.encap, c.start.Time
+	ends := [2]conclusion{p.conclude(c, client, now), p.conclude(c, 1-client, now)}
+	v.ID, v.Ref, v.Encap, v.Start = id, Ref{id, p.placeOf(index)}, c.encap, c.start.Time
 	v.Last = max(x.Last.Time, y.Last.Time, x.ResetLast.Time, y.ResetLast.Time)
 	v.RolesGuessed = !known
 	v.Opened, v.ClosedFirst, v.EndedBy = opened(x, y), closedFirst(x, y), endedBy(x, y, &ends)
 	v.Ends[Client].view(c.ends[client], x, y, &ends[0])
 	v.Ends[Server].view(c.ends[1-client], y, x, &ends[1])
 	v.Ends[Client].Odd, v.Ends[Server].Odd = Oddities{}, Oddities{}
-	if o := t.odd[index]; o != nil {
+	if o := p.odd[index]; o != nil {
 		v.Ends[Client].Odd, v.Ends[Server].Odd = o[client], o[1-client]
 	}
 	v.ZeekState, v.ZeekHistory, v.WiresharkCompleteness = c.zeek.ConnState(), c.zeek.History(), c.comp.Value()
@@ -456,9 +456,9 @@ const wellKnown = 1024
 
 // guessClient names the client of a connection whose opening was not seen: not the end that listens elsewhere in this
 // capture, nor the one with a well-known port, nor the one with the lower port.
-func (t *part) guessClient(c *conn) int {
+func (p *part) guessClient(c *conn) int {
 	a, b := c.ends[0], c.ends[1]
-	listensA, listensB := t.isListener(a, c.encap), t.isListener(b, c.encap)
+	listensA, listensB := p.isListener(a, c.encap), p.isListener(b, c.encap)
 	switch {
 	case listensA != listensB && listensA:
 		return 1

@@ -167,29 +167,3 @@ func TestAFloodLeavesTheRestAlone(t *testing.T) {
 		t.Errorf("the table takes %d octets, more than the %d allowed", bytes, bound)
 	}
 }
-
-// TestASegmentAllocatesNothing counts over segments of connections that the table knows.
-func TestASegmentAllocatesNothing(t *testing.T) {
-	table := tracker.New(tracker.Config{})
-	const clients, rounds = 500, 40
-	for n := range clients {
-		open(table, n, int64(n)*10)
-	}
-	batch := make([]tcp.Segment, 2*clients)
-	seq, time := tcp.Seq(101), int64(1e9)
-	talk := func() {
-		for n := range clients {
-			s := at(n, time, tcp.ACK, seq, 301)
-			s.Len = 10
-			batch[2*n] = s
-			batch[2*n+1] = back(at(n, time+1, tcp.ACK, 301, seq+10))
-			time += 10
-		}
-		seq += 10
-		table.Add(batch)
-	}
-	talk()
-	if perBatch := testing.AllocsPerRun(rounds, talk); perBatch > 0 {
-		t.Errorf("%.0f allocations for %d segments", perBatch, len(batch))
-	}
-}

@@ -153,21 +153,37 @@ func TestASegmentOfAKnownConnectionDoesNotAllocate(t *testing.T) {
 	}
 }
 
+// BenchmarkAdd takes in segments in the middle of connections, picked at random.
 func BenchmarkAdd(b *testing.B) {
-	for _, connections := range []int{1_000, 1_000_000} {
-		b.Run(map[int]string{1_000: "1k", 1_000_000: "1M"}[connections], func(b *testing.B) {
+	for _, c := range []struct {
+		name        string
+		connections int
+	}{{"1", 1}, {"1k", 1_000}, {"10k", 10_000}, {"1M", 1_000_000}} {
+		b.Run(c.name, func(b *testing.B) {
 			table := tracker.New(tracker.Config{})
-			for n := range connections {
+			next := make([]tcp.Seq, c.connections)
+			for n := range next {
 				open(table, n, 0)
+				next[n] = 101
 			}
 			random := rand.New(rand.NewPCG(1, 2))
-			batch := make([]tcp.Segment, 1)
+			batch := make([]tcp.Segment, 512)
+			now := int64(1e9)
 			b.ReportAllocs()
-			for i := 0; b.Loop(); i++ {
-				batch[0] = at(random.IntN(connections), int64(i)*1000, tcp.ACK, 101+tcp.Seq(i), 301)
-				batch[0].Len = 1
+			for b.Loop() {
+				b.StopTimer()
+				for i := 0; i < len(batch); i += 2 {
+					n := random.IntN(c.connections)
+					now += 10_000
+					batch[i] = at(n, now, tcp.ACK|tcp.PSH, next[n], 301)
+					batch[i].Len = 100
+					next[n] += 100
+					batch[i+1] = back(at(n, now+1000, tcp.ACK, 301, next[n]))
+				}
+				b.StartTimer()
 				table.Add(batch)
 			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(batch)), "ns/packet")
 		})
 	}
 }
