@@ -87,9 +87,6 @@ func small(m Mark, at Origin) smallMark {
 	return smallMark{uint32(t), uint32(m.Packet() - at.Packet), uint32(uint16(t>>32))<<16 | uint32(m.Flags())}
 }
 
-// Packets returns how many segments X sent.
-func (b *Brief) Packets() uint32 { return b.packets }
-
 // Has returns the set of things known.
 func (b *Brief) Has() Facts { return b.has & (hasAsked - 1) }
 
