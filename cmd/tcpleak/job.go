@@ -99,6 +99,13 @@ func (j *job) read(ctx context.Context, source capture.Source) error {
 
 // share lets several goroutines take in the same, each from a source of its own.
 func (j *job) share(ctx context.Context, sources []capture.Source, bar *progress) error {
+	// All stop at the same segment, at the next that they wait for each other at; where hardly a packet is TCP, at any.
+	defer context.AfterFunc(ctx, func() {
+		time.Sleep(interruptGrace)
+		for _, source := range sources {
+			source.Close()
+		}
+	})()
 	var all sync.WaitGroup
 	errs := make([]error, len(sources))
 	for i, share := range j.table.Shares(len(sources), func() bool { return ctx.Err() == nil }) {
@@ -164,6 +171,8 @@ func ended(err error) error {
 }
 
 const (
+	interruptGrace = 500 * time.Millisecond
+
 	fileBatch    = 512 // segments read at a time from files: 64 KiB
 	batchesAhead = 8   // on their way from the goroutine that reads
 )
