@@ -20,7 +20,7 @@ type part struct {
 	births  []birth                 // of the connections that have no ID yet
 	named   int                     // of births, while they get their IDs
 	recent  []sightings
-	heard   []listenKey // endpoints that answered a SYN, since the last batch
+	heard   []listenKey // endpoints that answered a SYN, since settle was last called
 	told    [256]uint64 // hashes of some of those that heard has had, so that it has few twice
 	limits  limits
 	pressed bool // it has been full: the queues are kept
@@ -36,9 +36,8 @@ const (
 
 	// A slot spends the bits that the index leaves on telling connections apart without fetching them. Four octets keep the
 	// slots of a million connections, half used, in 8 MiB.
-	indexBits = 22
+	indexBits = 22 // the connections of a part: MaxMaxConnections of all parts, and some to spare
 	indexMask = 1<<indexBits - 1
-	maxParted = indexMask // connections in a part
 )
 
 func newPart(n uint32, sh *shared, recent int, l limits) *part {
