@@ -62,7 +62,7 @@ func (e *Encapsulation) AddTunnel(t TunnelType, id uint32) bool {
 	return true
 }
 
-// MaxEncapsulations bounds an EncapTable. Forged VLAN and tunnel ids are free for a sender; a network has thousands.
+// MaxEncapsulations bounds an EncapTable; ids have 18 bits. Forged VLAN and tunnel ids are free for a sender; a network has thousands.
 const MaxEncapsulations = 1<<18 - 1
 
 // EncapTable gives each Encapsulation a small id, so that a Segment carries one word. It is safe for concurrent use.
