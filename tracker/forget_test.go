@@ -172,6 +172,8 @@ func TestWhatCountsAsADuplicate(t *testing.T) {
 		{"more than 3 ms later", func(s *tcp.Segment) { s.Time += 3e6 + 1 }, 0},
 		{"3 ms earlier", func(s *tcp.Segment) { s.Time -= 3e6 }, 1},
 		{"more than 3 ms earlier", func(s *tcp.Segment) { s.Time -= 3e6 + 1 }, 0},
+		{"4.3 s later, 32 bits of nanoseconds", func(s *tcp.Segment) { s.Time += 1 << 32 }, 0},
+		{"as much earlier", func(s *tcp.Segment) { s.Time -= 1 << 32 }, 0},
 		{"another IP id", func(s *tcp.Segment) { s.IPID++ }, 0},
 		{"another window", func(s *tcp.Segment) { s.Window++ }, 0},
 		{"another sequence number", func(s *tcp.Segment) { s.Seq++ }, 0},
