@@ -350,7 +350,7 @@ func (p *part) view(index uint32, now int64, v *Connection) {
 	ends := [2]conclusion{p.conclude(c, client, now), p.conclude(c, 1-client, now)}
 	v.ID, v.Ref, v.Encap, v.Start = id, Ref{id, p.placeOf(index)}, c.encap, c.start.Time
 	v.Last = max(x.Last.Time, y.Last.Time, x.ResetLast.Time, y.ResetLast.Time)
-	v.RolesGuessed = !known
+	v.RolesGuessed, v.FirstFrom = !known, Role(client)
 	v.Opened, v.ClosedFirst, v.EndedBy = opened(x, y), closedFirst(x, y), endedBy(x, y, &ends)
 	v.Ends[Client].view(c.ends[client], x, y, &ends[0])
 	v.Ends[Server].view(c.ends[1-client], y, x, &ends[1])

@@ -180,8 +180,8 @@ func (p *part) followZeek(r *record, index uint32, s *tcp.Segment, dir int) {
 	p.spell(c)
 }
 
-// take takes in s, which belongs to the connection at index.
-func (p *part) take(index uint32, s *tcp.Segment, hash uint64) {
+// take takes in s, which belongs to the connection at index. It returns false if s cannot be its sender's own.
+func (p *part) take(index uint32, s *tcp.Segment, hash uint64) (v reassembly.Verdict, own bool) {
 	c := p.load(index, &p.work)
 	p.at(index).meta |= metaActive
 	dir := c.direction(s)
@@ -191,9 +191,9 @@ func (p *part) take(index uint32, s *tcp.Segment, hash uint64) {
 	if x.Foreign(s, y) {
 		x.Packets++
 		p.save(c)
-		return
+		return v, false
 	}
-	v := x.Add(s, y)
+	v = x.Add(s, y)
 	c.zeek.Segment(s, uint8(dir), compat.Seen{Behind: v.Behind, Gap: v.AcksMissed})
 	c.comp.Segment(s)
 	if s.Flags.Any(tcp.RST) || hasInvalidFlags(s.Flags) || x.Has&reassembly.BeyondFIN != 0 || c.disputed[dir] != 0 {
@@ -218,6 +218,7 @@ func (p *part) take(index uint32, s *tcp.Segment, hash uint64) {
 			p.save(newer)
 		}
 	}
+	return v, true
 }
 
 // supersede notes in the incarnation at index, that before the one of s, that the sender of s has left it: beyond doubt if s

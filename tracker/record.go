@@ -118,6 +118,9 @@ func (p *part) load(index uint32, buf *conn) *conn {
 	n := r.numbers()
 	r.zeek.Unpack(&buf.zeek, &n)
 	buf.encap, buf.older, buf.index, buf.comp = uint32(r.meta&metaEncap), r.link, index, r.completeness()
+	if r.dirs[0].Has()|r.dirs[1].Has() == 0 {
+		buf.comp = 0 // it has not begun: the segment that it was allocated for is still to come
+	}
 	return buf
 }
 

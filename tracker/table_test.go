@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"tcpleak/compat"
 	"tcpleak/tcp"
 	"tcpleak/tracker"
 )
@@ -225,4 +226,17 @@ func FuzzTable(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestASYNWithPayloadBeginsTheConversation(t *testing.T) {
+	tr := play(t, `
+		0.000  client  SYN      seq=100 len=10
+		0.001  server  SYN,ACK  seq=300 ack=111
+		0.002  client  ACK      seq=111 ack=301
+	`)
+	for c := range tr.table.Connections(tr.now) {
+		if want := uint8(compat.CompleteSYN | compat.CompleteSYNACK | compat.CompleteACK | compat.CompleteData); c.WiresharkCompleteness != want {
+			t.Errorf("tcp.completeness is %d, want %d", c.WiresharkCompleteness, want)
+		}
+	}
 }

@@ -183,6 +183,7 @@ type Connection struct {
 	ClosedFirst  ClosedFirst
 	EndedBy      EndedBy
 	RolesGuessed bool // the opening was not seen: which end is the client is a guess
+	FirstFrom    Role // who sent its first segment
 	Start, Last  int64
 	HandshakeRTT int64       // ns from the first SYN to the ACK that completes the handshake; 0 is unknown
 	Ends         [2]Endpoint // indexed by Role
