@@ -1,6 +1,6 @@
 // Package layering holds the rule of which package may import which, as a test.
 //
-//	cmd/tcpleak → report → diagnosis → tracker → reassembly → tcp
+//	cmd/tcpleak → report → ladder → diagnosis → tracker → reassembly → tcp
 //	            → capture → tcp                → compat     → tcp
 package layering
 
@@ -30,14 +30,15 @@ var rules = map[string][]string{
 	"compat":     {"tcp"},
 	"tracker":    {"reassembly", "compat", "tcp"},
 	"diagnosis":  {"diagnosis/trend", "tracker", "tcp"},
-	"report":     {"diagnosis", "tracker", "tcp", "github.com/olekukonko/tablewriter"},
+	"ladder":     {"diagnosis", "tracker", "reassembly", "tcp"},
+	"report":     {"ladder", "diagnosis", "tracker", "tcp", "github.com/olekukonko/tablewriter"},
 
 	"diagnosis/trend": {},
 
 	"capture": {"tcp", "github.com/google/gopacket", "github.com/klauspost/compress"},
 
 	"cmd/tcpleak": {
-		"report", "diagnosis", "tracker", "capture", "tcp",
+		"report", "ladder", "diagnosis", "tracker", "capture", "tcp",
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term",
 	},
 }

@@ -1,0 +1,188 @@
+package ladder
+
+import (
+	"cmp"
+	"slices"
+
+	"tcpleak/tcp"
+	"tcpleak/tracker"
+)
+
+// Outline tells c, as it stands at now (ns since 1970), from what is remembered of it, without its packets: the steps that
+// opened and closed it, with the data in between as one.
+func Outline(c *tracker.Connection, now int64) Ladder {
+	o := outline{c: c}
+	for role := tracker.Client; role <= tracker.Server; role++ {
+		o.phases[role] = c.Phases(role, nil)
+	}
+	for role := tracker.Client; role <= tracker.Server; role++ {
+		o.opening(role)
+		o.closing(role)
+		o.trouble(role)
+	}
+	slices.SortStableFunc(o.steps, func(a, b Step) int { return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(a.Packet, b.Packet)) })
+	o.data()
+	return Ladder{Connection: *c, Now: now, Begin: o.begin(), Steps: o.states(), Missing: missing(c, now), Outlined: true}
+}
+
+type outline struct {
+	c      *tracker.Connection
+	phases [2][]tracker.Phase
+	steps  []Step
+}
+
+// step adds what m says, unless it was not seen or stands there already.
+func (o *outline) step(m tracker.Mark, from tracker.Role, phase, note string) *Step {
+	if !m.Seen() {
+		return new(Step)
+	}
+	for i := range o.steps {
+		if s := &o.steps[i]; s.Packet == m.Packet && s.From == from {
+			if phase != "" && s.Phase != "" && s.Phase != phase {
+				s.Phase = joined(s.Phase, phase)
+			} else {
+				s.Phase = cmp.Or(s.Phase, phase)
+			}
+			s.note(note)
+			return s
+		}
+	}
+	s := Step{From: from, Time: m.Time, Last: m.Time, Packet: m.Packet, LastPacket: m.Packet, Flags: m.Flags, Phase: phase, Note: note}
+	s.Segments[from] = 1
+	o.steps = append(o.steps, s)
+	return &o.steps[len(o.steps)-1]
+}
+
+// joined names two steps of the teardown that one segment takes, the earlier first.
+func joined(a, b string) string {
+	if b < a {
+		a, b = b, a
+	}
+	return a + " and " + b[len("teardown "):]
+}
+
+func (s *Step) times(n uint16) {
+	if n > 1 {
+		for role := range s.Segments {
+			s.Segments[role] *= uint64(n)
+		}
+		s.Again[s.From] = uint64(n - 1)
+		s.trouble("sent " + times(n))
+	}
+}
+
+func (o *outline) opening(x tracker.Role) {
+	e, peer := &o.c.Ends[x].Facts, &o.c.Ends[x.Peer()].Facts
+	switch {
+	case e.SYN.Flags.Any(tcp.ACK):
+		o.step(e.SYN, x, "handshake 2/3", "agrees, and asks to open its own direction").times(e.SYNs)
+	case e.SYN.Seen():
+		o.step(e.SYN, x, "handshake 1/3", "asks to open a connection").times(e.SYNs)
+		if peer.SYN.Flags.Any(tcp.ACK) {
+			o.step(e.FirstACK, x, "handshake 3/3", "agrees: the connection is open")
+		}
+	}
+}
+
+func (o *outline) closing(x tracker.Role) {
+	e, peer := &o.c.Ends[x].Facts, &o.c.Ends[x.Peer()].Facts
+	if !e.FIN.Seen() {
+		return
+	}
+	fin, ack, note := "teardown 1/4", "teardown 2/4", "has nothing more to send, and closes its direction"
+	if peer.FIN.Seen() && (peer.FIN.Time < e.FIN.Time || peer.FIN.Time == e.FIN.Time && peer.FIN.Packet < e.FIN.Packet) {
+		fin, ack, note = "teardown 3/4", "teardown 4/4", "closes its direction, too"
+	}
+	o.step(e.FIN, x, fin, note).times(e.FINs)
+	if peer.AcksFIN {
+		o.step(peer.AckReached, x.Peer(), ack, "acknowledges the FIN")
+	}
+}
+
+func (o *outline) trouble(x tracker.Role) {
+	e := &o.c.Ends[x].Facts
+	for _, m := range []tracker.Mark{e.RSTFirst, e.RST} {
+		if s := o.step(m, x, "", ""); s.Note == "" {
+			s.trouble("resets the connection")
+		}
+	}
+	if e.ZeroWindow.Seen() {
+		o.step(e.ZeroWindow, x, "", "").trouble("its receive buffer is full: window 0, the application does not read")
+	}
+	if e.Asked.Seen() && e.Repeats > 0 && e.Asked.Packet != e.SYN.Packet && e.Asked.Packet != e.FIN.Packet {
+		o.step(e.Asked, x, "", "").times(e.Repeats + 1)
+	}
+}
+
+// data puts what is left between the opening and the close.
+func (o *outline) data() {
+	run := Step{Kind: Run, Time: o.c.Start, Last: o.c.Last}
+	at := 0
+	for i := range o.steps {
+		s := &o.steps[i]
+		if s.Flags.Any(tcp.FIN|tcp.RST) || s.Phase == "" {
+			run.Last = s.Time
+			break
+		}
+		at, run.Time = i+1, s.Time
+	}
+	var counted [2]uint64
+	for i := range o.steps {
+		counted[0] += o.steps[i].Segments[0]
+		counted[1] += o.steps[i].Segments[1]
+	}
+	for role := range o.c.Ends {
+		e := &o.c.Ends[role]
+		run.Segments[role] = max(e.Packets, counted[role]) - counted[role]
+		run.Payload[role], run.Again[role] = e.PayloadBytes, e.Retransmitted
+	}
+	if run.Count() > 0 {
+		o.steps = slices.Insert(o.steps, at, run)
+	}
+}
+
+// begin returns what both ends were in before.
+func (o *outline) begin() (begin [2]tcp.State) {
+	if o.c.Opened == tracker.Midstream {
+		return begin
+	}
+	begin[tracker.Client] = tcp.Closed
+	if o.c.Ends[tracker.Server].Facts.SYN.Seen() {
+		begin[tracker.Server] = tcp.Listen
+	}
+	return begin
+}
+
+// states fills in the states of the steps, and adds what changed between them.
+func (o *outline) states() []Step {
+	states, next := o.begin(), [2]int{}
+	enter := func(s *Step, until int64) {
+		for role := range states {
+			for next[role] < len(o.phases[role]) && o.phases[role][next[role]].From <= until {
+				state := o.phases[role][next[role]].State
+				s.Changed[role] = s.Changed[role] || states[role] != state
+				states[role] = state
+				next[role]++
+			}
+			s.States[role], s.Certainty[role] = states[role], o.c.Ends[role].Certainty
+		}
+	}
+	for i := range o.steps {
+		s := &o.steps[i]
+		until := s.Time
+		if s.Kind == Run {
+			until = s.Last - 1
+		}
+		enter(s, until)
+	}
+	for role := range o.c.Ends {
+		if left := o.phases[role][next[role]:]; len(left) > 0 {
+			e := &o.c.Ends[role]
+			s := Step{Kind: Pause, From: tracker.Role(role), Time: left[len(left)-1].From, Note: e.Why()}
+			s.Last = s.Time
+			enter(&s, s.Time)
+			o.steps = append(o.steps, s)
+		}
+	}
+	return o.steps
+}

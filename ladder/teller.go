@@ -1,0 +1,142 @@
+package ladder
+
+import (
+	"tcpleak/tcp"
+	"tcpleak/tracker"
+)
+
+// Teller follows some connections while a table takes in a capture for the second time.
+type Teller struct {
+	table *tracker.Table
+	ports [1 << 16]bool // of the clients that are followed: most segments have another
+	told  map[key][]*telling
+	order []*telling
+	now   int64
+	view  tracker.Connection
+}
+
+// key is the same for both directions.
+type key struct {
+	low, high         tcp.Addr
+	lowPort, highPort uint16
+	encap             uint32
+}
+
+func keyOf(a tcp.Addr, aPort uint16, b tcp.Addr, bPort uint16, encap uint32) key {
+	if b.Less(a) || a == b && bPort < aPort {
+		a, aPort, b, bPort = b, bPort, a, aPort
+	}
+	return key{a, b, aPort, bPort, encap}
+}
+
+// telling is a ladder that is being built.
+type telling struct {
+	ladder   Ladder
+	began    bool
+	states   [2]tcp.State
+	sure     [2]tracker.Certainty
+	syns     [2]int // without ACK, by role, as all that follows
+	synACKs  [2]int
+	fins     [2]int
+	answered [2]bool // the end has sent an ACK without SYN
+	acksFIN  [2]bool
+	closed   [2]bool // its window is zero
+	finStep  [2]int  // 1 or 3, of the teardown
+	last     int64   // when its last segment passed
+}
+
+// NewTeller returns a Teller of connections as they stand in the end, or stood when another table had taken in the same
+// segments. table must be empty and have the same configuration as that one.
+func NewTeller(table *tracker.Table, connections []tracker.Connection) *Teller {
+	t := &Teller{table: table, told: make(map[key][]*telling)}
+	for i := range connections {
+		c := &connections[i]
+		client, server := &c.Ends[tracker.Client], &c.Ends[tracker.Server]
+		k := keyOf(client.Addr, client.Port, server.Addr, server.Port, c.Encap)
+		l := &telling{ladder: Ladder{Connection: *c}}
+		t.told[k], t.order = append(t.told[k], l), append(t.order, l)
+		t.ports[client.Port] = true
+	}
+	return t
+}
+
+// Add takes in segments, in the order of the capture.
+func (t *Teller) Add(batch []tcp.Segment) {
+	from := 0
+	for i := range batch {
+		s := &batch[i]
+		if !t.ports[s.SrcPort] && !t.ports[s.DstPort] {
+			continue
+		}
+		told := t.told[keyOf(s.Src, s.SrcPort, s.Dst, s.DstPort, s.Encap)]
+		if told == nil {
+			continue
+		}
+		t.table.Add(batch[from:i])
+		from = i + 1
+		t.now = max(t.now, s.Time)
+		t.follow(told, s)
+	}
+	t.table.Add(batch[from:])
+}
+
+// follow takes in s, which belongs to one of those told or to another with the same addresses and ports.
+func (t *Teller) follow(told []*telling, s *tcp.Segment) {
+	for _, other := range told {
+		t.pause(other)
+	}
+	taken := t.table.Take(s)
+	for _, other := range told {
+		if other.ladder.Connection.ID != taken.Ref.ID() {
+			t.pause(other)
+			continue
+		}
+		other.ladder.Connection.Ref = taken.Ref
+		if t.look(other) {
+			other.take(s, &taken, &t.view)
+		}
+	}
+}
+
+// look fills in t.view with how the connection of l stands, its ends in the roles that they turn out to have.
+func (t *Teller) look(l *telling) bool {
+	if !t.table.Get(l.ladder.Connection.Ref, t.now, &t.view) {
+		return false
+	}
+	if t.view.FirstFrom != l.ladder.Connection.FirstFrom {
+		t.view.Ends[0], t.view.Ends[1] = t.view.Ends[1], t.view.Ends[0]
+	}
+	return true
+}
+
+// pause notes what has changed although the connection of l has sent nothing.
+func (t *Teller) pause(l *telling) {
+	if !l.began || !t.look(l) {
+		return
+	}
+	step := Step{Kind: Pause}
+	if !l.enter(&step, &t.view) {
+		return
+	}
+	for role, changed := range step.Changed {
+		if changed {
+			e := &t.view.Ends[role]
+			step.From, step.Time, step.Note = tracker.Role(role), min(max(e.Since, l.last), t.now), e.Why()
+		}
+	}
+	step.Last = step.Time
+	l.append(step)
+}
+
+// Ladders returns what was told, in the order of NewTeller's connections, as of now: the time that those were judged at, in
+// ns since 1970.
+func (t *Teller) Ladders(now int64) []Ladder {
+	t.now = max(t.now, now)
+	all := make([]Ladder, len(t.order))
+	for i, l := range t.order {
+		t.pause(l)
+		l.ladder.Now, l.ladder.Missing = now, missing(&l.ladder.Connection, now)
+		all[i] = l.ladder
+	}
+	return all
+}
