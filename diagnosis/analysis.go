@@ -313,6 +313,7 @@ func (a *Analysis) describe(g *group, example *tracker.Connection) {
 	}
 	if g.shown {
 		a.list.View(int(g.example), a.now, example)
+		f.Example = example.ID
 	}
 	if g.rule == nil {
 		f.Culprit.Addr, f.Culprits = f.key.addr, 1

@@ -65,6 +65,7 @@ type Finding struct {
 	Certainty   tracker.Certainty // of the connection that it is oldest at
 	Connections []uint64          // in the order of their IDs, at most MaxListed
 	Count       int               // how many connections it is about; 0 if it is about the capture
+	Example     uint64            // the ID of the connection that it is oldest at; 0 if there is none to show
 	Culprit     Culprit
 	Culprits    int            // how many addresses are at fault, 0 if none is
 	Service     netip.AddrPort // the connections' server; the zero value where there are many

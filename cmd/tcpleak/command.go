@@ -88,17 +88,12 @@ func newCommand(stdout, stderr io.Writer) *cobra.Command {
 	})
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringArrayVarP(&o.files, "read", "r", nil, "read a capture `FILE`, or those that a quoted pattern matches; repeatable; - is standard input")
+	o.addFiles(f)
 	f.StringArrayVarP(&o.interfaces, "interface", "i", nil, "capture on a network `INTERFACE`, any or lo among them; repeatable; needs root or capabilities")
 	f.StringVar(&o.format, "format", "table", "write a `table`, json (one object per line) or csv (connections)")
 	f.BoolVar(&o.all, "all", false, "list all connections in the table, also those that ended cleanly")
 	f.StringVar(&o.failOn, "fail-on", "", "exit with status 1 if there is a finding of this `SEVERITY` or worse: info, warning or critical")
-	f.StringArrayVar(&o.thresholds, "threshold", nil, "how long a condition lasts, or how many there are, before it is a finding, as `KIND=DURATION|COUNT`; repeatable; tcpleak findings lists the defaults")
-	f.StringSliceVar(&o.only, "only", nil, "report only findings of this `KIND`; repeatable")
-	f.StringSliceVar(&o.ignore, "ignore", nil, "do not report findings of this `KIND`; repeatable")
-	f.DurationVar(&o.timeWait, "time-wait", tracker.DefaultTimeWait, "how long an endpoint stays in TIME_WAIT")
-	f.IntVar(&o.maxConnections, "max-connections", tracker.DefaultMaxConnections, "remember at most `N` connections; the least telling are forgotten first")
-	f.StringVar(&o.maxMemory, "max-memory", "", "stay below this `SIZE` of memory, as 512MiB or 2GiB, by remembering fewer connections")
+	o.addJudgement(f)
 	f.IntVarP(&o.snapLen, "snapshot-length", "s", capture.DefaultSnapLen, "with -i: keep `N` bytes of each packet")
 	f.IntVarP(&o.bufferMiB, "buffer-size", "B", capture.DefaultBufferBytes>>20, "with -i: the kernel's buffer for each interface, in `MiB`")
 	f.BoolVarP(&o.promiscuous, "promiscuous", "p", false, "with -i: capture packets for other hosts too")
@@ -111,8 +106,23 @@ func newCommand(stdout, stderr io.Writer) *cobra.Command {
 	cobra.AddTemplateFunc("wrapped", func(flags *pflag.FlagSet) string { return flags.FlagUsagesWrapped(helpWidth(stdout)) })
 	cmd.SetUsageTemplate(strings.NewReplacer(".LocalFlags.FlagUsages", "wrapped .LocalFlags", ".InheritedFlags.FlagUsages", "wrapped .InheritedFlags").
 		Replace(cmd.UsageTemplate()))
-	cmd.AddCommand(findingsCommand(stdout), manCommand())
+	cmd.AddCommand(explainCommand(stdout, stderr), findingsCommand(stdout), manCommand())
 	return cmd
+}
+
+// addFiles adds the flag that names capture files.
+func (o *options) addFiles(f *pflag.FlagSet) {
+	f.StringArrayVarP(&o.files, "read", "r", nil, "read a capture `FILE`, or those that a quoted pattern matches; repeatable; - is standard input")
+}
+
+// addJudgement adds the flags that say what is a finding, and how much is remembered.
+func (o *options) addJudgement(f *pflag.FlagSet) {
+	f.StringArrayVar(&o.thresholds, "threshold", nil, "how long a condition lasts, or how many there are, before it is a finding, as `KIND=DURATION|COUNT`; repeatable; tcpleak findings lists the defaults")
+	f.StringSliceVar(&o.only, "only", nil, "report only findings of this `KIND`; repeatable")
+	f.StringSliceVar(&o.ignore, "ignore", nil, "do not report findings of this `KIND`; repeatable")
+	f.DurationVar(&o.timeWait, "time-wait", tracker.DefaultTimeWait, "how long an endpoint stays in TIME_WAIT")
+	f.IntVar(&o.maxConnections, "max-connections", tracker.DefaultMaxConnections, "remember at most `N` connections; the least telling are forgotten first")
+	f.StringVar(&o.maxMemory, "max-memory", "", "stay below this `SIZE` of memory, as 512MiB or 2GiB, by remembering fewer connections")
 }
 
 // helpWidth is the width of the help: the terminal's, within reason.
@@ -155,7 +165,7 @@ func (o *options) job(cmd *cobra.Command, args []string) (*job, error) {
 			return nil, fmt.Errorf("--%s is for capturing with -i; a file has been captured already", flag)
 		}
 	}
-	j := &job{live: live, all: o.all, encaps: new(tcp.EncapTable)}
+	j := &job{live: live, all: o.all}
 	switch o.format {
 	case "table", "json", "csv":
 		j.format = o.format
@@ -170,17 +180,10 @@ func (o *options) job(cmd *cobra.Command, args []string) (*job, error) {
 		}
 		j.failOn = &severities[at]
 	}
-	var err error
-	if j.rules, err = o.rules(); err != nil {
-		return nil, err
-	}
 	for _, positive := range []struct {
 		flag  string
-		value int64
-	}{
-		{"--time-wait", int64(o.timeWait)}, {"--max-connections", int64(o.maxConnections)},
-		{"--snapshot-length", int64(o.snapLen)}, {"--buffer-size", int64(o.bufferMiB)},
-	} {
+		value int
+	}{{"--snapshot-length", o.snapLen}, {"--buffer-size", o.bufferMiB}} {
 		if positive.value <= 0 {
 			return nil, fmt.Errorf("%s must be more than 0", positive.flag)
 		}
@@ -188,25 +191,39 @@ func (o *options) job(cmd *cobra.Command, args []string) (*job, error) {
 	if o.bufferMiB > maxBufferMiB {
 		return nil, fmt.Errorf("--buffer-size must be at most %d MiB", maxBufferMiB)
 	}
+	return j, o.prepare(j, args)
+}
+
+// prepare fills in what reads and judges.
+func (o *options) prepare(j *job, filter []string) (err error) {
+	if j.rules, err = o.rules(); err != nil {
+		return err
+	}
+	switch {
+	case o.timeWait <= 0:
+		return fmt.Errorf("--time-wait must be more than 0")
+	case o.maxConnections <= 0:
+		return fmt.Errorf("--max-connections must be more than 0")
+	case o.maxConnections > tracker.MaxMaxConnections:
+		return fmt.Errorf("--max-connections must be at most %d", tracker.MaxMaxConnections)
+	}
+	j.encaps = new(tcp.EncapTable)
 	j.open = func() (capture.Source, error) {
 		return o.open(capture.Config{
-			Filter: strings.Join(args, " "), Encaps: j.encaps,
+			Filter: strings.Join(filter, " "), Encaps: j.encaps,
 			SnapLen: o.snapLen, BufferBytes: o.bufferMiB << 20, Promiscuous: o.promiscuous,
 		})
 	}
-	limits := tracker.Config{MaxConnections: o.maxConnections, TimeWait: o.timeWait, Seed: rand.Uint64()}
+	j.limits = tracker.Config{MaxConnections: o.maxConnections, TimeWait: o.timeWait, Seed: rand.Uint64()}
 	if o.maxMemory != "" {
 		size, err := parseSize(o.maxMemory)
 		if err != nil {
-			return nil, fmt.Errorf("--max-memory %s: %w", o.maxMemory, err)
+			return fmt.Errorf("--max-memory %s: %w", o.maxMemory, err)
 		}
-		limits.MaxBytes = boundMemory(size)
+		j.limits.MaxBytes = boundMemory(size)
 	}
-	if o.maxConnections > tracker.MaxMaxConnections {
-		return nil, fmt.Errorf("--max-connections must be at most %d", tracker.MaxMaxConnections)
-	}
-	j.table = tracker.New(limits)
-	return j, nil
+	j.table = tracker.New(j.limits)
+	return nil
 }
 
 func isFile(name string) bool {

@@ -32,6 +32,7 @@ type job struct {
 	stdout, stderr io.Writer
 	open           func() (capture.Source, error)
 	encaps         *tcp.EncapTable
+	limits         tracker.Config
 	table          *tracker.Table
 	rules          *diagnosis.Rules
 	live           bool
@@ -286,10 +287,7 @@ func (j *job) report(source capture.Source) (worst int, err error) {
 	for i := range analysis.Findings {
 		worst = max(worst, int(analysis.Findings[i].Severity))
 	}
-	r := report.Report{
-		Capture: j.captureRecord(stats, analysis.Quality.MissedBytes), Quality: analysis.Quality, Findings: analysis.Findings, Threshold: j.rules.Threshold,
-		Counts: analysis.Counts, Rows: analysis.Connections, Notable: analysis.Notable(), Encap: j.encaps.Get,
-	}
+	r := j.reportOn(analysis, stats)
 	w := bufio.NewWriterSize(j.stdout, 1<<16)
 	switch j.format {
 	case "json":
@@ -297,12 +295,22 @@ func (j *job) report(source capture.Source) (worst int, err error) {
 	case "csv":
 		err = report.CSV(w, r)
 	default:
-		width, terminal := terminalWidth(j.stdout)
-		err = report.Table(w, r, report.TableOptions{
-			Width: width, Color: terminal && os.Getenv("NO_COLOR") == "", All: j.all,
-		})
+		err = report.Table(w, r, j.tableOptions())
 	}
 	return worst, errors.Join(err, w.Flush())
+}
+
+func (j *job) reportOn(analysis *diagnosis.Analysis, stats capture.Stats) report.Report {
+	return report.Report{
+		Capture: j.captureRecord(stats, analysis.Quality.MissedBytes), Quality: analysis.Quality, Findings: analysis.Findings, Threshold: j.rules.Threshold,
+		Counts: analysis.Counts, Rows: analysis.Connections, Notable: analysis.Notable(), Encap: j.encaps.Get,
+	}
+}
+
+// tableOptions fit a table to where it is written.
+func (j *job) tableOptions() report.TableOptions {
+	width, terminal := terminalWidth(j.stdout)
+	return report.TableOptions{Width: width, Color: terminal && os.Getenv("NO_COLOR") == "", All: j.all}
 }
 
 // warn names on stderr the sources that are cut off, for which the table of connections has no place.

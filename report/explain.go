@@ -1,0 +1,294 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/olekukonko/tablewriter/pkg/twwidth"
+
+	"tcpleak/diagnosis"
+	"tcpleak/ladder"
+	"tcpleak/tcp"
+	"tcpleak/tracker"
+)
+
+// Explanation is one connection, step by step, and what is wrong with it.
+type Explanation struct {
+	Ladder   ladder.Ladder
+	Findings []diagnosis.Finding
+}
+
+const (
+	minLadderWidth = 80
+	maxLadderWidth = 120
+	stateWidth     = 12 // "ESTABLISHED" and a space
+	beforeRails    = 20 // time and packet
+	quiet          = time.Second
+)
+
+// ExplainText writes e for people: both ends as rails with their states, what goes from one to the other between them, and
+// in the end what is missing. Of opt, All is of no account; a ladder is at least 80 columns wide.
+func ExplainText(w io.Writer, e *Explanation, opt TableOptions) error {
+	if opt.Width <= 0 {
+		opt.Width = DefaultWidth
+	}
+	p := explainer{printer: printer{opt: opt, width: min(max(opt.Width, minLadderWidth), maxLadderWidth)}, d: &e.Ladder}
+	p.middle = p.width - beforeRails - 2*stateWidth - 2
+	p.head()
+	p.row("", "", p.state(p.d.Begin[0], false), "", p.state(p.d.Begin[1], false), "")
+	for i := range p.d.Steps {
+		p.step(i)
+	}
+	p.foot()
+	for i := range e.Findings {
+		p.heading(fmt.Sprintf("Finding %d", e.Findings[i].ID))
+		p.finding(&e.Findings[i])
+	}
+	_, err := w.Write(p.out.Bytes())
+	return err
+}
+
+type explainer struct {
+	printer
+	d      *ladder.Ladder
+	middle int // columns between the rails
+}
+
+func (p *explainer) head() {
+	c := &p.d.Connection
+	client, server := &c.Ends[tracker.Client], &c.Ends[tracker.Server]
+	at := time.Unix(0, c.Start).UTC().Format("2006-01-02 15:04:05.000000 UTC")
+	p.out.WriteString(p.styled(bold, fmt.Sprintf("Connection %d: client %v to server %v", c.ID,
+		addrPort(client.Addr, client.Port), addrPort(server.Addr, server.Port))) + "\n")
+	var facts []string
+	fact := func(format string, args ...any) { facts = append(facts, fmt.Sprintf(format, args...)) }
+	fact("first packet %s", at)
+	fact("%s and %s from the client", count(client.Packets, "packet"), count(client.PayloadBytes, "byte"))
+	fact("%s and %s from the server", count(server.Packets, "packet"), count(server.PayloadBytes, "byte"))
+	if c.HandshakeRTT > 0 {
+		fact("handshake in %s", diagnosis.Age(time.Duration(c.HandshakeRTT)))
+	}
+	p.paragraph("  ", "  ", strings.Join(facts, "; ")+".")
+	for _, note := range p.notes() {
+		p.paragraph("  ", "  ", note)
+	}
+	p.out.WriteByte('\n')
+	names := [2]string{addrPort(client.Addr, client.Port).String(), addrPort(server.Addr, server.Port).String()}
+	p.out.WriteString(p.styled(bold, fmt.Sprintf("%10s %7s  %-*s%*s", "seconds", "packet", stateWidth+1, "CLIENT", p.width-beforeRails-stateWidth-1, "SERVER")) + "\n")
+	if gap := p.width - beforeRails - len(names[0]) - len(names[1]); gap > 0 {
+		p.out.WriteString(strings.Repeat(" ", beforeRails) + names[0] + strings.Repeat(" ", gap) + names[1] + "\n")
+	}
+}
+
+// notes says what a reader must know of how the ladder came about.
+func (p *explainer) notes() (notes []string) {
+	c := &p.d.Connection
+	if p.d.Outlined {
+		notes = append(notes, "Told from what is remembered of it; its packets were not kept.")
+	}
+	if c.Opened == tracker.Midstream {
+		notes = append(notes, "It was open before the capture began: the handshake is not shown.")
+	}
+	if c.RolesGuessed {
+		notes = append(notes, "Which end is the client is a guess, by the ports.")
+	}
+	if c.Visibility != tracker.BothSides {
+		notes = append(notes, fmt.Sprintf("Only what the %v sent was captured.", c.Visibility))
+	}
+	if p.d.Copies > 0 {
+		notes = append(notes, fmt.Sprintf("Left out: %s that the capture shows twice.", count(p.d.Copies, "packet")))
+	}
+	return notes
+}
+
+func (p *explainer) state(s tcp.State, changed bool) string {
+	if !changed && s == tcp.Unknown {
+		return ""
+	}
+	return s.String()
+}
+
+// row writes a line: what is between the rails has p.middle columns, or none.
+func (p *explainer) row(at, packet, left, between, right, style string) {
+	if between == "" {
+		between = strings.Repeat(" ", p.middle)
+	}
+	leftRail, rightRail := "│", "│"
+	if strings.HasPrefix(between, "─") {
+		leftRail = "├"
+	} else if strings.HasSuffix(between, "─") {
+		rightRail = "┤"
+	}
+	line := fmt.Sprintf("%10s %7s  %s%s%s%s%s %s", at, packet, p.styled(bold, left), strings.Repeat(" ", max(stateWidth-twwidth.Width(left), 0)),
+		leftRail, p.styledIf(style, between), rightRail, p.styled(bold, right))
+	p.out.WriteString(strings.TrimRight(line, " ") + "\n")
+}
+
+func (p *explainer) styledIf(style, text string) string {
+	if style == "" {
+		return text
+	}
+	return p.styled(style, text)
+}
+
+// between writes text between the rails, as many lines as it takes.
+func (p *explainer) between(text, style string) {
+	for line := range strings.SplitSeq(wrap("", "", text, p.middle-2), "\n") {
+		p.row("", "", "", " "+line+strings.Repeat(" ", max(p.middle-1-twwidth.Width(line), 0)), "", style)
+	}
+}
+
+func (p *explainer) seconds(at int64) string {
+	d := time.Duration(at - p.d.Connection.Start)
+	if d.Abs() < 1000*time.Second {
+		return fmt.Sprintf("%.6f", d.Seconds())
+	}
+	return fmt.Sprintf("%.3f", d.Seconds())
+}
+
+func (p *explainer) step(i int) {
+	s := &p.d.Steps[i]
+	if i > 0 {
+		p.silence(p.d.Steps[i-1].Last, s.Time)
+	}
+	style := ""
+	if s.Trouble {
+		style = yellow
+	}
+	var states [2]string
+	for role := range states {
+		if s.Changed[role] {
+			states[role] = p.state(s.States[role], true)
+		}
+	}
+	packet := ""
+	if s.Packet != 0 {
+		packet = number(s.Packet)
+	}
+	switch s.Kind {
+	case ladder.Segment:
+		p.row(p.seconds(s.Time), packet, states[0], arrow(s.From, label(s), p.middle), states[1], style)
+		if text := words(s); text != "" {
+			p.between(text, style)
+		}
+	case ladder.Run, ladder.Left:
+		lines := runWords(s, p.middle-2)
+		for n, line := range lines {
+			line = " " + line + strings.Repeat(" ", max(p.middle-1-twwidth.Width(line), 0))
+			if n == 0 {
+				p.row(p.seconds(s.Time), packet, states[0], line, states[1], style)
+			} else {
+				p.row("", "", "", line, "", style)
+			}
+		}
+	case ladder.Pause:
+		p.row(p.seconds(s.Time), "", states[0], "", states[1], "")
+		p.between(fmt.Sprintf("the %v: %s", s.From, s.Note), "")
+	}
+}
+
+// silence writes that nothing was sent for a while.
+func (p *explainer) silence(from, until int64) {
+	if d := time.Duration(until - from); d >= quiet {
+		text := "⋮ " + diagnosis.Age(d) + " of silence"
+		p.row("", "", "", centered(text, p.middle, ' '), "", "")
+	}
+}
+
+func centered(text string, width int, fill rune) string {
+	space := max(width-twwidth.Width(text), 0)
+	return strings.Repeat(string(fill), space/2) + text + strings.Repeat(string(fill), space-space/2)
+}
+
+// arrow draws one from the sender's rail to the other.
+func arrow(from tracker.Role, label string, width int) string {
+	label = " " + label + " "
+	line := width - twwidth.Width(label) - 1
+	const lead = 2
+	if from == tracker.Client {
+		return strings.Repeat("─", lead) + label + strings.Repeat("─", max(line-lead, 0)) + "▶"
+	}
+	return "◀" + strings.Repeat("─", max(line-lead, 0)) + label + strings.Repeat("─", lead)
+}
+
+// label is what an arrow bears.
+func label(s *ladder.Step) string {
+	text := s.Flags.String()
+	if n := s.Payload[s.From]; n > 0 {
+		text += ", " + count(n, "byte")
+	}
+	if n := s.Count(); n > 1 {
+		text += fmt.Sprintf(" ×%d", n)
+	}
+	return text
+}
+
+// words are what a segment means.
+func words(s *ladder.Step) string {
+	var parts []string
+	if s.Phase != "" {
+		parts = append(parts, s.Phase)
+	}
+	if s.Note != "" {
+		parts = append(parts, s.Note)
+	}
+	text := strings.Join(parts, ": ")
+	if s.Count() > 1 && s.Last > s.Time {
+		text += fmt.Sprintf("; %d times in %s", s.Count(), diagnosis.Age(time.Duration(s.Last-s.Time)))
+	}
+	return text
+}
+
+// runWords are the lines for data and acknowledgments.
+func runWords(s *ladder.Step, width int) (lines []string) {
+	text := count(s.Count(), "packet")
+	if s.Kind == ladder.Left {
+		text = "… " + text + " left out"
+	}
+	if d := time.Duration(s.Last - s.Time); d > 0 {
+		text += " in " + diagnosis.Age(d)
+	}
+	lines = append(lines, text)
+	var to, back string
+	if s.Payload[tracker.Client] > 0 {
+		to = count(s.Payload[tracker.Client], "byte") + " ▶"
+	}
+	if s.Payload[tracker.Server] > 0 {
+		back = "◀ " + count(s.Payload[tracker.Server], "byte")
+	}
+	switch {
+	case to == "" && back == "":
+		lines[0] += ", no data"
+	default:
+		lines = append(lines, to+strings.Repeat(" ", max(width-twwidth.Width(to)-twwidth.Width(back), 1))+back)
+	}
+	if n := s.Again[0] + s.Again[1]; n > 0 {
+		lines = append(lines, fmt.Sprintf("%s sent again", count(n, "packet")))
+	}
+	return lines
+}
+
+func (p *explainer) foot() {
+	d := p.d
+	last := d.Connection.Last
+	if n := len(d.Steps); n > 0 {
+		last = d.Steps[n-1].Last
+	}
+	p.silence(last, d.Now)
+	var states [2]string
+	for role := range states {
+		e := &d.Connection.Ends[role]
+		states[role] = e.State.String() + mark(e.Certainty)
+	}
+	p.row(p.seconds(d.Now), "end", states[0], "", states[1], "")
+	p.out.WriteByte('\n')
+	p.paragraph("", "", d.Missing.Text)
+	for role := range d.Connection.Ends {
+		e := &d.Connection.Ends[role]
+		if why := e.Why(); why != "" {
+			p.paragraph("  ", "  ", fmt.Sprintf("The %v is in %v (%v): %s.", tracker.Role(role), e.State, e.Certainty, why))
+		}
+	}
+}

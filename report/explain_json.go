@@ -1,0 +1,87 @@
+package report
+
+import (
+	"io"
+	"time"
+
+	"tcpleak/ladder"
+	"tcpleak/tracker"
+)
+
+// ExplainJSON writes e as JSON lines: the connection as in a report, each step, what is missing, and the findings. encap is
+// that of Report.
+func ExplainJSON(w io.Writer, e *Explanation, r *Report) error {
+	var l jsonLines
+	d := &e.Ladder
+	var ids []int
+	for i := range e.Findings {
+		ids = append(ids, e.Findings[i].ID)
+	}
+	l.connection(r, &d.Connection, ids)
+	for i := range d.Steps {
+		l.step(d, i)
+	}
+	l.missing(d)
+	for i := range e.Findings {
+		l.open("finding")
+		l.finding(&e.Findings[i], r.Threshold)
+		l.end()
+	}
+	_, err := w.Write(l.b)
+	return err
+}
+
+func (l *jsonLines) step(d *ladder.Ladder, i int) {
+	s := &d.Steps[i]
+	l.open("step")
+	l.uint("connection", d.Connection.ID)
+	l.uint("step", uint64(i+1))
+	l.string("kind", s.Kind.String())
+	l.time("time", s.Time)
+	if s.Last > s.Time {
+		l.seconds("for", time.Duration(s.Last-s.Time))
+	}
+	if s.Packet != 0 {
+		l.uint("packet", s.Packet)
+	}
+	if s.LastPacket != s.Packet {
+		l.uint("last_packet", s.LastPacket)
+	}
+	if s.Kind == ladder.Segment || s.Kind == ladder.Pause {
+		l.string("from", s.From.String())
+	}
+	if s.Kind == ladder.Segment {
+		l.string("flags", s.Flags.String())
+		if !d.Outlined {
+			l.uint("seq", uint64(s.Seq))
+			l.uint("ack", uint64(s.Ack))
+		}
+	}
+	for role := tracker.Client; role <= tracker.Server; role++ {
+		l.begin(role.String(), '{')
+		l.string("state", s.States[role].String())
+		l.string("certainty", s.Certainty[role].String())
+		l.uint("packets", s.Segments[role])
+		l.uint("payload_bytes", s.Payload[role])
+		l.uint("sent_again", s.Again[role])
+		l.close('}')
+	}
+	l.nonempty("phase", s.Phase)
+	l.nonempty("note", s.Note)
+	l.flag("trouble", s.Trouble)
+	l.end()
+}
+
+func (l *jsonLines) missing(d *ladder.Ladder) {
+	m := &d.Missing
+	l.open("missing")
+	l.uint("connection", d.Connection.ID)
+	if m.Since != 0 {
+		l.string("from", m.From.String())
+		l.nonempty("phase", m.Phase)
+		l.time("since", m.Since)
+		l.seconds("for", time.Duration(max(d.Now-m.Since, 0)))
+	}
+	l.string("text", m.Text)
+	l.end()
+}
