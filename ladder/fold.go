@@ -46,6 +46,9 @@ func (s *Step) add(next *Step) {
 	if next.LastPacket != 0 {
 		s.LastPacket = next.LastPacket
 	}
+	if s.Kind == Run {
+		s.Flags, s.Seq, s.Ack = 0, 0, 0
+	}
 	for role := range s.Segments {
 		s.Segments[role] += next.Segments[role]
 		s.Payload[role] += next.Payload[role]

@@ -38,14 +38,14 @@ func (k Kind) String() string { return [...]string{"segment", "run", "pause", "l
 // Step is one thing that happened. What is indexed by Role is indexed by the sender's.
 type Step struct {
 	Kind               Kind
-	From               tracker.Role // of a Segment
+	From               tracker.Role // of a Segment, or a Run of one; of a Pause, the end that changed
 	Time, Last         int64        // of its first and last segment, ns since 1970
 	Packet, LastPacket uint64       // 0 of a Pause
 	Segments           [2]uint64
 	Payload            [2]uint64 // octets, those sent again counted again
 	Again              [2]uint64 // segments with what had been sent before
-	Flags              tcp.Flags // of a Segment
-	Seq, Ack           uint32    // of a Segment: octets from the ISS, or from the lowest number seen
+	Flags              tcp.Flags // of a Segment, or a Run of one
+	Seq, Ack           uint32    // likewise: octets from the ISS, or from the lowest number seen
 	Phase              string    // "handshake 1/3", "teardown 2/4 and 3/4", or ""
 	Note               string    // what it means, without a full stop; "" where the flags say it
 	Trouble            bool      // it is not as it should be: lost, repeated, refused, reset

@@ -136,11 +136,13 @@ func complete(c *tracker.Connection, now int64) string {
 	case c.Opened == tracker.Unanswered && (client.GaveUp || !client.State.Open()):
 		return fmt.Sprintf("The server never answered the SYN (handshake 2/3), sent %s; the client has given up.", times(client.Facts.SYNs))
 	case c.EndedBy == tracker.EndedByFIN && (client.State == tcp.TimeWait || server.State == tcp.TimeWait):
-		return "Nothing is missing: both ends have closed. Who closed first keeps the port in TIME_WAIT for a while, as it must."
+		return "Nothing is missing: both ends have closed. In TIME_WAIT an end keeps the port for a while, as it must."
 	case c.EndedBy == tracker.EndedByFIN:
 		return "Nothing is missing: both ends have closed."
 	case c.EndedBy == tracker.EndedByRST:
 		return "Nothing is missing: a RST ended it at both ends, and after that nobody owes an answer."
+	case client.State == tcp.Closed && server.State == tcp.Closed:
+		return "Nothing is missing: both ends have left the connection."
 	case client.State == tcp.Established && server.State == tcp.Established:
 		return fmt.Sprintf("Nothing is owed: both ends are open, and silent for %s.", silence)
 	}

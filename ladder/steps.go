@@ -32,11 +32,25 @@ func (l *telling) take(s *tcp.Segment, taken *tracker.Taken, view *tracker.Conne
 	before := l.states
 	l.enter(&step, view)
 	ordinary := l.describe(&step, s, taken, view, before)
+	for role := range before {
+		if e := &view.Ends[role]; l.last != 0 && step.Changed[role] && isBack(before[role], e.State) {
+			step.trouble(fmt.Sprintf("so the %v is back in %v: %s", tracker.Role(role), e.State, e.Why()))
+		}
+	}
 	l.last = max(l.last, s.Time)
 	if ordinary && step.Changed == [2]bool{} {
 		step.Kind = Run
 	}
 	l.append(step)
+}
+
+// isBack reports whether an end that seemed to have gone on from one state to another turns out not to have.
+func isBack(from, to tcp.State) bool {
+	switch to {
+	case tcp.Closed, tcp.TimeWait, tcp.Unknown, tcp.Listen:
+		return false
+	}
+	return from == tcp.Closed || from == tcp.TimeWait || from > to && from != tcp.CloseWait
 }
 
 // begin notes what both ends were in before the first segment.

@@ -167,13 +167,13 @@ func (p *explainer) step(i int) {
 	if s.Packet != 0 {
 		packet = number(s.Packet)
 	}
-	switch s.Kind {
-	case ladder.Segment:
-		p.row(p.seconds(s.Time), packet, states[0], arrow(s.From, label(s), p.middle), states[1], style)
+	switch {
+	case s.Kind == ladder.Segment || s.Kind == ladder.Run && s.Count() == 1:
+		p.row(p.seconds(s.Time), packet, states[0], arrow(s.From, p.label(s), p.middle), states[1], style)
 		if text := words(s); text != "" {
 			p.between(text, style)
 		}
-	case ladder.Run, ladder.Left:
+	case s.Kind == ladder.Run || s.Kind == ladder.Left:
 		lines := runWords(s, p.middle-2)
 		for n, line := range lines {
 			line = " " + line + strings.Repeat(" ", max(p.middle-1-twwidth.Width(line), 0))
@@ -183,7 +183,7 @@ func (p *explainer) step(i int) {
 				p.row("", "", "", line, "", style)
 			}
 		}
-	case ladder.Pause:
+	case s.Kind == ladder.Pause:
 		p.row(p.seconds(s.Time), "", states[0], "", states[1], "")
 		p.between(fmt.Sprintf("the %v: %s", s.From, s.Note), "")
 	}
@@ -213,9 +213,18 @@ func arrow(from tracker.Role, label string, width int) string {
 	return "◀" + strings.Repeat("─", max(line-lead, 0)) + label + strings.Repeat("─", lead)
 }
 
+// numbersFrom is the width from which there is room for sequence numbers.
+const numbersFrom = 110
+
 // label is what an arrow bears.
-func label(s *ladder.Step) string {
+func (p *explainer) label(s *ladder.Step) string {
 	text := s.Flags.String()
+	if p.width >= numbersFrom && !p.d.Outlined {
+		text += fmt.Sprintf(" seq %d", s.Seq)
+		if s.Flags.Any(tcp.ACK) {
+			text += fmt.Sprintf(" ack %d", s.Ack)
+		}
+	}
 	if n := s.Payload[s.From]; n > 0 {
 		text += ", " + count(n, "byte")
 	}

@@ -47,10 +47,11 @@ func (l *jsonLines) step(d *ladder.Ladder, i int) {
 	if s.LastPacket != s.Packet {
 		l.uint("last_packet", s.LastPacket)
 	}
-	if s.Kind == ladder.Segment || s.Kind == ladder.Pause {
+	one := s.Kind == ladder.Segment || s.Kind == ladder.Run && s.Count() == 1
+	if one || s.Kind == ladder.Pause {
 		l.string("from", s.From.String())
 	}
-	if s.Kind == ladder.Segment {
+	if one {
 		l.string("flags", s.Flags.String())
 		if !d.Outlined {
 			l.uint("seq", uint64(s.Seq))
