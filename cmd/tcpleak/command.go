@@ -36,6 +36,7 @@ type options struct {
 	snapLen        int
 	bufferMiB      int
 	promiscuous    bool
+	duration       time.Duration
 }
 
 const maxBufferMiB = 2047 // libpcap takes octets in 31 bits
@@ -97,6 +98,7 @@ func newCommand(stdout, stderr io.Writer) *cobra.Command {
 	f.IntVarP(&o.snapLen, "snapshot-length", "s", capture.DefaultSnapLen, "with -i: keep `N` bytes of each packet")
 	f.IntVarP(&o.bufferMiB, "buffer-size", "B", capture.DefaultBufferBytes>>20, "with -i: the kernel's buffer for each interface, in `MiB`")
 	f.BoolVarP(&o.promiscuous, "promiscuous", "p", false, "with -i: capture packets for other hosts too")
+	f.DurationVar(&o.duration, "duration", 0, "with -i: stop after this `TIME`, as 30s or 10m")
 	for flag, values := range map[string][]string{
 		"format": {"table", "json", "csv"}, "fail-on": {"info", "warning", "critical"},
 	} {
@@ -160,12 +162,15 @@ func (o *options) job(cmd *cobra.Command, args []string) (*job, error) {
 	if !live && len(args) > 0 && isFile(args[0]) {
 		return nil, fmt.Errorf("%s is a file, not a filter: give each file its own -r, or quote the pattern, as in: -r '*%s'", args[0], filepath.Ext(args[0]))
 	}
-	for _, flag := range []string{"snapshot-length", "buffer-size", "promiscuous"} {
+	for _, flag := range []string{"snapshot-length", "buffer-size", "promiscuous", "duration"} {
 		if !live && cmd.Flags().Changed(flag) {
 			return nil, fmt.Errorf("--%s is for capturing with -i; a file has been captured already", flag)
 		}
 	}
-	j := &job{live: live, all: o.all}
+	if cmd.Flags().Changed("duration") && o.duration <= 0 {
+		return nil, fmt.Errorf("--duration must be more than 0")
+	}
+	j := &job{live: live, all: o.all, duration: o.duration}
 	switch o.format {
 	case "table", "json", "csv":
 		j.format = o.format

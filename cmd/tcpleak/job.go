@@ -23,10 +23,6 @@ import (
 	"tcpleak/tracker"
 )
 
-// batchSize is how many segments are read at a time from interfaces: few enough to stay in the cache, many enough to hide
-// the call.
-const batchSize = 256
-
 // job is one run: read all there is, then report.
 type job struct {
 	stdout, stderr io.Writer
@@ -36,6 +32,7 @@ type job struct {
 	table          *tracker.Table
 	rules          *diagnosis.Rules
 	live           bool
+	duration       time.Duration // of a live capture; 0 is until it is ended
 	format         string
 	all            bool
 	failOn         *diagnosis.Severity
@@ -50,8 +47,7 @@ func (j *job) run(ctx context.Context) error {
 	defer source.Close()
 	var readErr error
 	if j.live {
-		defer closeAfter(ctx, source)()
-		readErr = j.watch(source)
+		readErr = j.watch(ctx, source)
 	} else {
 		readErr = j.read(ctx, source)
 	}
@@ -178,48 +174,6 @@ const (
 	batchesAhead = 8   // on their way from the goroutine that reads
 )
 
-// watch follows a live source until it is closed, and writes a line for each finding that is raised, grows or clears.
-func (j *job) watch(source capture.Source) error {
-	monitor := diagnosis.NewMonitor()
-	batch := make([]tcp.Segment, batchSize)
-	j.greet(source)
-	var now int64
-	var due time.Time
-	for {
-		n, err := source.Read(batch)
-		switch {
-		case errors.Is(err, io.EOF), errors.Is(err, os.ErrClosed):
-			j.bid(source, monitor)
-			return nil
-		case err != nil:
-			return err
-		}
-		j.table.Add(batch[:n])
-		now = max(now, source.Last())
-		clock := time.Now()
-		if n == 0 {
-			// Nothing arrived, so the packets do not tell the time. Their clock is this host's own.
-			now = max(now, clock.UnixNano())
-		}
-		if clock.Before(due) {
-			continue
-		}
-		stats := source.Stats()
-		j.noteDrops(stats)
-		if err := j.announce(monitor.Update(j.analyze(now, stats))); err != nil {
-			return err
-		}
-		due = clock.Add(max(lookEvery, lookShare*time.Since(clock)))
-	}
-}
-
-const (
-	// lookEvery is how often the connections are judged. It takes a microsecond for each, which the processors share.
-	lookEvery = 500 * time.Millisecond
-	// lookShare bounds what that costs where there are many: a thirtieth of the time.
-	lookShare = 30
-)
-
 // analyze judges what the table holds at now.
 func (j *job) analyze(now int64, stats capture.Stats) *diagnosis.Analysis {
 	c := diagnosis.Capture{Dropped: stats.DroppedKernel + stats.DroppedInterface, Evicted: j.table.Stats().Evicted.Total()}
@@ -236,52 +190,14 @@ func (j *job) noteDrops(stats capture.Stats) {
 	}
 }
 
-// greet says on stderr what a live capture does, as nothing may happen for long.
-func (j *job) greet(source capture.Source) {
-	var names []string
-	for _, s := range source.Stats().Sources {
-		names = append(names, report.Clean(s.Name)+" ("+strings.Join(s.LinkTypes, ", ")+")")
-	}
-	fmt.Fprintf(j.stderr, "tcpleak: capturing on %s; a line for each finding, the report at Ctrl-C\n", strings.Join(names, ", "))
-}
-
-// bid collects the findings that only the silence after the last packet bears out: the report, which -r would give for the
-// same packets, judges at the last packet.
-func (j *job) bid(source capture.Source, monitor *diagnosis.Monitor) {
-	final := diagnosis.NewMonitor()
-	final.Update(j.analyze(source.Last(), source.Stats()))
-	j.later = monitor.Beyond(final)
-	if j.format == "table" {
-		return
-	}
-	for _, summary := range j.later {
-		fmt.Fprintf(j.stderr, "tcpleak: not in the report, as it became clear only after the last packet: %s\n", report.Clean(summary))
-	}
-}
-
-func (j *job) announce(events []diagnosis.Event) error {
-	for i := range events {
-		var err error
-		switch j.format {
-		case "json":
-			err = report.EventJSON(j.stdout, &events[i])
-		case "csv":
-			err = report.EventText(j.stderr, &events[i], time.Local) // stdout is for one table of connections
-		default:
-			err = report.EventText(j.stdout, &events[i], time.Local)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// report writes the report and returns the worst severity in it, -1 without findings.
+// report writes the report, as of the last packet, and returns the worst severity in it, -1 without findings.
 func (j *job) report(source capture.Source) (worst int, err error) {
+	return j.reportAt(source, source.Last())
+}
+
+func (j *job) reportAt(source capture.Source, now int64) (worst int, err error) {
 	stats := source.Stats()
 	j.noteDrops(stats)
-	now := source.Last()
 	worst = -1
 	analysis := j.analyze(now, stats)
 	for i := range analysis.Findings {

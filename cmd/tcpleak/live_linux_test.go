@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -376,5 +377,44 @@ func waitFor(t *testing.T, p *process, text string) {
 		if time.Now().After(end) {
 			t.Fatalf("no %q on stderr: %s", text, p.stderr())
 		}
+	}
+}
+
+func TestASnapshotIsReportedInBetween(t *testing.T) {
+	t.Parallel()
+	h := newHosts(t)
+	live := h.capture(t, "-i", kernel.Device, "--threshold", "stuck_close_wait=500ms", "--format", "json", "port", "80")
+	act(t, func() { h.leak(h.Client) })
+	live.next(t)
+	if err := live.cmd.Process.Signal(syscall.SIGUSR1); err != nil {
+		t.Fatal(err)
+	}
+	var kinds []string
+	for len(kinds) == 0 || kinds[len(kinds)-1] != "summary" {
+		var record struct{ Type string }
+		if err := json.Unmarshal([]byte(live.next(t).text), &record); err != nil {
+			t.Fatal(err)
+		}
+		kinds = append(kinds, record.Type)
+	}
+	if diff := cmp.Diff([]string{"capture", "connection", "finding", "summary"}, kinds); diff != "" {
+		t.Errorf("the snapshot (-want +got):\n%s", diff)
+	}
+	act(t, h.healthy)
+	time.Sleep(settle)
+	lines, status := live.interrupt(t)
+	if n := strings.Count(strings.Join(lines, "\n"), `"type":"connection"`); status != statusOK || n != 2 {
+		t.Errorf("exit status %d, and %d connections in the report, want 2: %s", status, n, lines)
+	}
+}
+
+func TestADurationEndsTheCapture(t *testing.T) {
+	t.Parallel()
+	h := newHosts(t)
+	live := h.capture(t, "-i", kernel.Device, "--duration", "1s", "--format", "json", "port", "80")
+	act(t, h.healthy)
+	lines, status := live.wait(t)
+	if n := strings.Count(strings.Join(lines, "\n"), `"type":"connection"`); status != statusOK || n != 1 {
+		t.Errorf("exit status %d, and %d connections in the report, want 1: %s", status, n, lines)
 	}
 }

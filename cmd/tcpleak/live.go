@@ -1,0 +1,154 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"tcpleak/capture"
+	"tcpleak/diagnosis"
+	"tcpleak/report"
+	"tcpleak/tcp"
+)
+
+const (
+	// batchSize is how many segments are read at a time from interfaces: few enough to stay in the cache, many enough to
+	// hide the call.
+	batchSize = 256
+	// lookEvery is how often the connections are judged. It takes a microsecond for each, which the processors share.
+	lookEvery = 500 * time.Millisecond
+	// lookShare bounds what that costs where there are many: a thirtieth of the time.
+	lookShare = 30
+	// dropsEvery is how often dropped packets are told of at most.
+	dropsEvery = 10 * time.Second
+)
+
+// watcher follows a live source.
+type watcher struct {
+	*job
+	source  capture.Source
+	monitor *diagnosis.Monitor
+	now     int64     // on the capture's clock, ns since 1970
+	due     time.Time // when to judge next
+	dropped uint64    // packets that were told of
+	tell    time.Time // when to tell of the next
+}
+
+// watch follows a live source until ctx ends, it is closed or fails, or its time is over, and writes a line for each finding
+// that is raised, grows or clears.
+func (j *job) watch(ctx context.Context, source capture.Source) error {
+	if j.duration > 0 {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeout(ctx, j.duration)
+		defer stop()
+	}
+	defer closeAfter(ctx, source)()
+	w := &watcher{job: j, source: source, monitor: diagnosis.NewMonitor()}
+	asked := make(chan os.Signal, 1)
+	defer onSnapshotSignal(asked)()
+	w.greet()
+	batch := make([]tcp.Segment, batchSize)
+	for {
+		n, err := source.Read(batch)
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, os.ErrClosed):
+			w.bid()
+			return nil
+		case err != nil:
+			return err
+		}
+		w.table.Add(batch[:n])
+		if err := w.tick(n == 0); err != nil {
+			return err
+		}
+		select {
+		case <-asked:
+			// What stands now: of a capture that goes on, silence counts up to this moment.
+			if _, err := w.reportAt(source, w.now); err != nil {
+				return err
+			}
+		default:
+		}
+	}
+}
+
+// tick judges what the table holds, if it is time. silent says that nothing has arrived for a while.
+func (w *watcher) tick(silent bool) error {
+	w.now = max(w.now, w.source.Last())
+	clock := time.Now()
+	if silent {
+		// The packets do not tell the time then. Their clock is this host's own.
+		w.now = max(w.now, clock.UnixNano())
+	}
+	if clock.Before(w.due) {
+		return nil
+	}
+	stats := w.source.Stats()
+	w.noteDrops(stats)
+	w.tellDrops(stats, clock)
+	if err := w.announce(w.monitor.Update(w.analyze(w.now, stats))); err != nil {
+		return err
+	}
+	w.due = clock.Add(max(lookEvery, lookShare*time.Since(clock)))
+	return nil
+}
+
+// greet says on stderr what a live capture does, as nothing may happen for long.
+func (w *watcher) greet() {
+	var names []string
+	for _, s := range w.source.Stats().Sources {
+		names = append(names, report.Clean(s.Name)+" ("+strings.Join(s.LinkTypes, ", ")+")")
+	}
+	until := "the report at Ctrl-C"
+	if w.duration > 0 {
+		until = "the report at Ctrl-C or after " + w.duration.String()
+	}
+	fmt.Fprintf(w.stderr, "tcpleak: capturing on %s; a line for each finding, %s\n", strings.Join(names, ", "), until)
+}
+
+// tellDrops says on stderr that packets are being lost on their way into the capture.
+func (w *watcher) tellDrops(stats capture.Stats, clock time.Time) {
+	dropped := stats.DroppedKernel + stats.DroppedInterface
+	if dropped == w.dropped || clock.Before(w.tell) {
+		return
+	}
+	fmt.Fprintf(w.stderr, "tcpleak: dropped before they could be read: %d packets by the kernel, %d by the interface; a filter or a larger -B helps\n",
+		stats.DroppedKernel, stats.DroppedInterface)
+	w.dropped, w.tell = dropped, clock.Add(dropsEvery)
+}
+
+// bid collects the findings that only the silence after the last packet bears out: the report, which -r would give for the
+// same packets, judges at the last packet.
+func (w *watcher) bid() {
+	final := diagnosis.NewMonitor()
+	final.Update(w.analyze(w.source.Last(), w.source.Stats()))
+	w.later = w.monitor.Beyond(final)
+	if w.format == "table" {
+		return
+	}
+	for _, summary := range w.later {
+		fmt.Fprintf(w.stderr, "tcpleak: not in the report, as it became clear only after the last packet: %s\n", report.Clean(summary))
+	}
+}
+
+func (w *watcher) announce(events []diagnosis.Event) error {
+	for i := range events {
+		var err error
+		switch w.format {
+		case "json":
+			err = report.EventJSON(w.stdout, &events[i])
+		case "csv":
+			err = report.EventText(w.stderr, &events[i], time.Local) // stdout is for one table of connections
+		default:
+			err = report.EventText(w.stdout, &events[i], time.Local)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
