@@ -132,11 +132,11 @@ func (a *Analysis) Notable() iter.Seq2[*tracker.Connection, []int] {
 type match struct {
 	key      key
 	attached bool // it is told of the connection; not of one that has a finding of its own, which explains it
+	held     held // for rules; for leaks, since when it is one of those left behind
 
 	// The rest is for rules.
 	rule      *rule
 	role      tracker.Role
-	held      held
 	last      int64
 	certainty tracker.Certainty
 	culprit   endpoint
@@ -173,7 +173,7 @@ func (a *Analysis) match(s *suspect, yield func(match)) {
 		k := key{kind: Leak, role: role, addr: c.Ends[role].Addr, service: endpointOf(&c.Ends[tracker.Server])}
 		for _, l := range a.leaks[k] {
 			if l.holds(c, a.now) {
-				yield(match{key: k, attached: !alone && !explained})
+				yield(match{key: k, attached: !alone && !explained, held: heldSince(l.began(c))})
 				break
 			}
 		}
@@ -210,7 +210,7 @@ func (a *Analysis) add(m *match, c *seen) *group {
 	}
 	f := &g.finding
 	if f.Count++; len(f.Connections) < MaxListed {
-		f.Connections = append(f.Connections, c.id)
+		f.Connections, f.Begins = append(f.Connections, c.id), append(f.Begins, cmp.Or(m.held.since, c.start))
 	}
 	if m.rule == nil || m.rule.whole {
 		if f.Count == 1 {
@@ -261,7 +261,7 @@ func (a *Analysis) addPile(kind Kind, pair pairKey, p *pile, n int, from, newest
 	g := &group{finding: Finding{key: k, Count: n, Since: from, Certainty: tracker.Confirmed}, newest: newest}
 	for i, start := range p.starts {
 		if len(g.finding.Connections) < min(n, MaxListed) && start >= from-shortLife {
-			g.finding.Connections = append(g.finding.Connections, p.ids[i])
+			g.finding.Connections, g.finding.Begins = append(g.finding.Connections, p.ids[i]), append(g.finding.Begins, start)
 		}
 	}
 	a.groups[k] = g

@@ -64,6 +64,7 @@ type Finding struct {
 	Severity    Severity
 	Certainty   tracker.Certainty // of the connection that it is oldest at
 	Connections []uint64          // in the order of their IDs, at most MaxListed
+	Begins      []int64           // when each of Connections came to be so, ns since 1970; of an idle leak, when it opened
 	Count       int               // how many connections it is about; 0 if it is about the capture
 	Example     uint64            // the ID of the connection that it is oldest at; 0 if there is none to show
 	Culprit     Culprit

@@ -260,6 +260,14 @@ func (l *leak) holds(c *tracker.Connection, now int64) bool {
 	return x.State == tcp.Established && y.State == tcp.Established && c.Opened != tracker.Midstream && l.tooQuiet(now-spokeLast(c), now-c.Start)
 }
 
+// began returns when c, which l holds, began to count for its growth.
+func (l *leak) began(c *tracker.Connection) int64 {
+	if l.idle {
+		return c.Start
+	}
+	return c.Ends[l.role].Since
+}
+
 func (l *leak) words(f *Finding, example *tracker.Connection) {
 	x, y := &example.Ends[l.role], &example.Ends[l.role.Peer()]
 	s := &suspect{c: example, role: l.role, x: x, peer: y}

@@ -85,6 +85,15 @@ func (l *leaker) found(t *testing.T, seed uint64, perSecond int) {
 			(g.Limits[0].In+second*time.Second-17*time.Minute).Abs() > 90*time.Second {
 			t.Errorf("seed %d: %d left behind, growth %+v", seed, f.Count, *g)
 		}
+		early := 0
+		for _, begin := range f.Begins {
+			if begin < seconds(30) {
+				early++
+			}
+		}
+		if len(f.Begins) != f.Count || early < 29 || early > 31 {
+			t.Errorf("seed %d: it is told when %d of %d began, of %d of them in the first 30 s", seed, len(f.Begins), f.Count, early)
+		}
 	}
 }
 

@@ -112,7 +112,7 @@ func TestAFinding(t *testing.T) {
 	got := tr.analyze(301.01).Findings
 	want := []diagnosis.Finding{{
 		ID: 1, Kind: diagnosis.StuckCloseWait, Severity: diagnosis.Warning, Certainty: tracker.Confirmed,
-		Connections: []uint64{1}, Count: 1,
+		Connections: []uint64{1}, Begins: []int64{seconds(1.01)}, Count: 1, Example: 1,
 		Culprit:  diagnosis.Culprit{Role: tracker.Server, Addr: address("server"), Port: 80},
 		Culprits: 1,
 		Service:  netip.MustParseAddrPort("10.0.0.2:80"),
