@@ -111,6 +111,15 @@ func (a *Analysis) Connections(from, to int) iter.Seq2[*tracker.Connection, []in
 	}
 }
 
+// Connection fills in c with the connection with the given ID, and reports whether it is held.
+func (a *Analysis) Connection(id uint64, c *tracker.Connection) bool {
+	i, ok := a.list.Find(id)
+	if ok {
+		a.list.View(i, a.now, c)
+	}
+	return ok
+}
+
 // Notable yields the first connections that did not end cleanly, at most MaxNotable, in the order of their standings, as
 // Connections does.
 func (a *Analysis) Notable() iter.Seq2[*tracker.Connection, []int] {
@@ -282,8 +291,7 @@ func (a *Analysis) finish() {
 	slices.SortFunc(all, func(x, y *group) int {
 		f, g := &x.finding, &y.finding
 		return cmp.Or(cmp.Compare(g.Severity, f.Severity), cmp.Compare(g.Count, f.Count), cmp.Compare(f.Since, g.Since),
-			cmp.Compare(f.key.kind, g.key.kind), cmp.Compare(f.key.role, g.key.role), compareAddr(f.key.addr, g.key.addr),
-			compareAddr(f.key.service.addr, g.key.service.addr), cmp.Compare(f.key.service.port, g.key.service.port))
+			f.key.compare(g.key))
 	})
 	places := make([]int, len(all)+1)
 	a.Findings = make([]Finding, len(all))

@@ -2,6 +2,7 @@
 package diagnosis
 
 import (
+	"cmp"
 	"net/netip"
 	"time"
 
@@ -79,6 +80,7 @@ type Finding struct {
 	Next        string         // what to do next, on which host: a clause that Command completes
 	Command     string         // for a shell
 	Evidence    []Evidence     // of the oldest
+	Holders     []Holder       // on this host: who has the sockets at fault open; the first of them
 
 	key key
 }
@@ -97,6 +99,11 @@ type key struct {
 	role    tracker.Role
 	addr    tcp.Addr // of the culprit; zero where whoever it is belongs to one group
 	service endpoint
+}
+
+func (k key) compare(o key) int {
+	return cmp.Or(cmp.Compare(k.kind, o.kind), cmp.Compare(k.role, o.role), compareAddr(k.addr, o.addr),
+		compareAddr(k.service.addr, o.service.addr), cmp.Compare(k.service.port, o.service.port))
 }
 
 type endpoint struct {

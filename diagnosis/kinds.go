@@ -38,6 +38,8 @@ const (
 	DataAfterFIN       Kind = "data_after_fin"
 	PortReused         Kind = "port_reused"
 	CaptureGap         Kind = "capture_gap"
+	OldCloseWait       Kind = "old_close_wait"
+	KernelDisagrees    Kind = "kernel_disagrees"
 )
 
 // About describes a kind.
@@ -48,6 +50,8 @@ type About struct {
 	// Age and Count are the default threshold: how long the condition lasts, or how many there are. Zero is none.
 	Age   time.Duration
 	Count int
+	// Kernel: it rests on what this host's kernel says, and arises only while it is asked.
+	Kernel bool
 
 	// The rest is for an engineer who does not remember RFC 9293.
 	Raised  string // when it is raised, to be completed by the threshold: see Condition
@@ -798,6 +802,38 @@ var kinds = []About{
 			"On a mirror port, look for drops at the switch and at the receiving interface: `ethtool -S " +
 				"INTERFACE | grep -iE 'drop|miss'`.",
 			"Capture at the host at fault rather than in between, where nothing else can lose a packet.",
+		},
+	},
+	{
+		Kind: OldCloseWait, Severity: Warning, Worst: Warning, Kernel: true,
+		Raised:  "with -i, the kernel has sockets in CLOSE_WAIT whose FIN passed before the capture began",
+		AtFault: "the end in CLOSE_WAIT, on this host: its application has not closed",
+		Meaning: "The peer closed before anybody looked. The kernel lists such a socket and who holds it, but not since when; so " +
+			"one that stays is a leak that began earlier, and one that goes was only late. It is not in the report of the packets.",
+		Causes: []string{
+			"A code path of the application forgets to close: an unread response body, an error return, a pool that does not notice.",
+			"Nobody has accepted the connection: the application does not call accept() any more.",
+			"The application is still at work on its answer.",
+		},
+		Advice: []string{
+			"See which process holds them, and whether the number grows: `ss -tnp state close-wait '( sport = :PORT )'`.",
+			"Look at the process: `ls -l /proc/PID/fd | grep -c socket`.",
+		},
+	},
+	{
+		Kind: KernelDisagrees, Severity: Warning, Worst: Warning, Kernel: true,
+		Raised:  "with -i, the kernel has a connection open whose peer is gone by its packets, or no socket for one that is open by its packets",
+		AtFault: "this host, or what drops packets in it",
+		Meaning: "The capture shows what passed the interface; the kernel says what it made of it. Where the two differ for longer than a packet " +
+			"takes, a packet was dropped in between, or the connection went without one. The peer believes what was sent.",
+		Causes: []string{
+			"The host's own firewall drops the FIN or the RST behind the point of capture.",
+			"The socket was killed (ss -K), or its process or namespace removed, and the RST was dropped.",
+			"A RST had a sequence number that the kernel does not take.",
+		},
+		Advice: []string{
+			"Look at the socket, with its timers: `ss -tnpoie 'dst ADDRESS'`.",
+			"Look for rules that drop, and count: `nft list ruleset; iptables-save -c`.",
 		},
 	},
 }

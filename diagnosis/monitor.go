@@ -46,15 +46,22 @@ const forgetAfter = int64(60 * time.Second)
 // NewMonitor returns a Monitor that has seen nothing.
 func NewMonitor() *Monitor { return &Monitor{standing: make(map[key]*standing)} }
 
-// Update compares a with what stood before, and returns what has changed, what is raised in the order of a. The IDs of
-// findings are the monitor's own: they stay as long as a finding stands.
-func (m *Monitor) Update(a *Analysis) []Event {
+// Update compares a, and what else stands now, with what stood before, and returns what has changed: what is raised first, in
+// the order of the findings. Their IDs are the monitor's own: they stay as long as a finding stands.
+func (m *Monitor) Update(a *Analysis, more ...Finding) []Event {
 	var events []Event
 	now := a.now
 	found := make(map[key]bool, len(a.Findings))
-	for i := range a.Findings {
-		f := a.Findings[i]
-		if now-a.newest(f.key) > forgetAfter {
+	for i := range len(a.Findings) + len(more) {
+		newest := now
+		var f Finding
+		if i < len(a.Findings) {
+			f = a.Findings[i]
+			newest = a.newest(f.key)
+		} else {
+			f = more[i-len(a.Findings)]
+		}
+		if now-newest > forgetAfter {
 			continue // what is in the table may have happened long ago
 		}
 		s := m.standing[f.key]
@@ -62,12 +69,12 @@ func (m *Monitor) Update(a *Analysis) []Event {
 		if s == nil {
 			m.nextID++
 			f.ID = m.nextID
-			m.standing[f.key] = &standing{f, f, a.newest(f.key) == now}
+			m.standing[f.key] = &standing{f, f, newest == now}
 			events = append(events, Event{now, Raised, f})
 			continue
 		}
 		f.ID = s.finding.ID
-		s.finding, s.lasting = f, a.newest(f.key) == now
+		s.finding, s.lasting = f, newest == now
 		if f.Severity > s.told.Severity || f.Count >= 2*max(s.told.Count, 1) {
 			s.told = f
 			events = append(events, Event{now, Updated, f})

@@ -25,6 +25,9 @@ func EventText(w io.Writer, e *diagnosis.Event, location *time.Location) error {
 		line += " after " + atLeast(f.ForAtLeast) + diagnosis.Age(f.For)
 	default:
 		line += ": " + f.Summary
+		if len(f.Holders) > 0 {
+			line += " Held by " + holders(f) + "."
+		}
 		if f.Next != "" {
 			line += " Next: " + f.NextStep()
 		}

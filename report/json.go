@@ -30,9 +30,14 @@ func JSON(w io.Writer, r Report) error {
 	if err := writeRows(w, &r, appendConnections); err != nil {
 		return err
 	}
-	for i := range r.Findings {
-		lines.open("finding")
-		lines.finding(&r.Findings[i], r.Threshold)
+	for i := range len(r.Findings) + len(r.FromKernel) {
+		if i < len(r.Findings) {
+			lines.open("finding")
+			lines.finding(&r.Findings[i], r.Threshold)
+		} else {
+			lines.open("kernel_finding")
+			lines.finding(&r.FromKernel[i-len(r.Findings)], r.Threshold)
+		}
 		lines.end()
 		if len(lines.b) > 1<<16 {
 			if err := write(); err != nil {
@@ -255,8 +260,14 @@ func (l *jsonLines) connection(r *Report, c *tracker.Connection, findings []int)
 	}
 	l.b = append(l.b, `,"client":{"address":"`...)
 	l.endpoint(client)
+	if r.Socket != nil {
+		l.socket(r.Socket(c, tracker.Client))
+	}
 	l.b = append(l.b, `},"server":{"address":"`...)
 	l.endpoint(server)
+	if r.Socket != nil {
+		l.socket(r.Socket(c, tracker.Server))
+	}
 	l.b = append(append(l.b, `},"zeek":{"conn_state":"`...), c.ZeekState...)
 	l.b = c.ZeekHistory.AppendTo(append(l.b, `","history":"`...))
 	l.b = strconv.AppendUint(append(l.b, `"},"wireshark_completeness":`...), uint64(c.WiresharkCompleteness), 10)
@@ -310,6 +321,30 @@ func (l *jsonLines) endpoint(e *tracker.Endpoint) {
 	l.b = strconv.AppendUint(append(l.b, `,"zero_windows":`...), e.ZeroWindows, 10)
 }
 
+// socket is the members that the kernel tells of an end.
+func (l *jsonLines) socket(s diagnosis.Socket, known bool) {
+	if !known {
+		return
+	}
+	l.string("kernel_state", s.State.String())
+	l.uint("receive_queue", uint64(s.RecvQueue))
+	l.uint("send_queue", uint64(s.SendQueue))
+	l.flag("unaccepted", s.Unaccepted)
+	if len(s.Holders) > 0 {
+		l.begin("process", '{')
+		l.holder(&s.Holders[0])
+		l.close('}')
+	}
+}
+
+func (l *jsonLines) holder(h *diagnosis.Holder) {
+	l.uint("pid", uint64(h.PID))
+	l.uint("fd", uint64(h.FD))
+	l.string("name", h.Name)
+	l.nonempty("command", h.Command)
+	l.nonempty("container", h.Container)
+}
+
 func (l *jsonLines) finding(f *diagnosis.Finding, threshold func(diagnosis.Kind) diagnosis.Threshold) {
 	l.uint("id", uint64(f.ID))
 	l.string("kind", string(f.Kind))
@@ -354,6 +389,15 @@ func (l *jsonLines) finding(f *diagnosis.Finding, threshold func(diagnosis.Kind)
 	l.uint("count", uint64(f.Count))
 	if f.Culprits > 1 {
 		l.uint("culprits", uint64(f.Culprits))
+	}
+	if len(f.Holders) > 0 {
+		l.begin("processes", '[')
+		for i := range f.Holders {
+			l.beginElement()
+			l.holder(&f.Holders[i])
+			l.close('}')
+		}
+		l.close(']')
 	}
 	if f.Service.IsValid() {
 		l.begin("service", '{')

@@ -56,6 +56,10 @@ type Report struct {
 	// Threshold returns what it takes to be a finding of a kind; nil leaves it out.
 	Threshold func(diagnosis.Kind) diagnosis.Threshold
 	Encap     func(id uint32) tcp.Encapsulation // nil when no connection is encapsulated
+	// Socket returns what this host's kernel says of an end that is its own; nil if it was not asked.
+	Socket func(c *tracker.Connection, role tracker.Role) (diagnosis.Socket, bool)
+	// FromKernel are findings that rest on what the kernel says, not on packets.
+	FromKernel []diagnosis.Finding
 }
 
 func (r *Report) encapsulation(id uint32) tcp.Encapsulation {

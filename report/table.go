@@ -46,6 +46,7 @@ func Table(w io.Writer, r Report, opt TableOptions) error {
 	p.capture(&r)
 	if r.Capture.Segments > 0 || r.Counts.Connections > 0 {
 		p.findings(&r)
+		p.fromKernel(r.FromKernel)
 		p.connections(&r)
 		p.states(&r.Counts)
 		p.heading(r.Quality.Verdict())
@@ -241,6 +242,33 @@ func (p *printer) findings(r *Report) {
 	p.later(c)
 }
 
+// fromKernel tells what packets do not.
+func (p *printer) fromKernel(findings []diagnosis.Finding) {
+	if len(findings) == 0 {
+		return
+	}
+	p.heading("From this host's kernel, not from packets")
+	for i := range findings {
+		if i > 0 {
+			p.out.WriteByte('\n')
+		}
+		p.finding(&findings[i])
+	}
+}
+
+// holders names who has the sockets of a finding open.
+func holders(f *diagnosis.Finding) string {
+	const shown = 3
+	var names []string
+	for i := range f.Holders[:min(len(f.Holders), shown)] {
+		names = append(names, f.Holders[i].String())
+	}
+	if more := f.Count - len(names); more > 0 {
+		names = append(names, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(names, "; ")
+}
+
 // later names the findings that a live capture raised after its last packet.
 func (p *printer) later(c *Capture) {
 	for _, summary := range c.Later {
@@ -296,6 +324,9 @@ func (p *printer) finding(f *diagnosis.Finding) {
 			// In one line, whatever the width: a command is there to be copied.
 			p.out.WriteString(indent + Clean(f.Command) + "\n")
 		}
+	}
+	if len(f.Holders) > 0 {
+		p.paragraph("  Who:   ", indent, holders(f))
 	}
 	if f.Certainty != tracker.Confirmed {
 		p.paragraph("  Sure?  ", indent, f.Certainty.String()+": "+certaintyWords(f.Certainty))

@@ -100,3 +100,8 @@ func (t *Table) each(visit func(id uint64, at place)) {
 }
 
 func (t *Table) number(at place) uint64 { return t.parts[at.part()].at(at.index()).number() }
+
+// Find returns the number of the connection with the given ID, and whether it is held.
+func (l Listing) Find(id uint64) (int, bool) {
+	return slices.BinarySearchFunc(l.order, id, func(at place, id uint64) int { return cmp.Compare(l.t.number(at), id) })
+}

@@ -180,6 +180,17 @@ func (t *Table) Get(ref Ref, now int64, c *Connection) bool {
 	return true
 }
 
+// Find returns the newest connection between two endpoints, in either direction.
+func (t *Table) Find(a tcp.Addr, aPort uint16, b tcp.Addr, bPort uint16, encap uint32) (Ref, bool) {
+	s := tcp.Segment{Src: a, SrcPort: aPort, Dst: b, DstPort: bPort, Encap: encap}
+	p := t.parts[t.partOf(&s)]
+	index := p.newest(&s, t.hash(a, b, aPort, bPort, encap))
+	if index == none {
+		return Ref{}, false
+	}
+	return Ref{p.at(index).number(), p.placeOf(index)}, true
+}
+
 // place is where a connection is: its part, and its index there.
 type place uint32
 
@@ -188,13 +199,3 @@ func (p *part) placeOf(index uint32) place { return place(p.n<<indexBits | index
 func (at place) part() int { return int(at >> indexBits) }
 
 func (at place) index() uint32 { return uint32(at & indexMask) }
-
-// MissedBytes returns how many octets were acknowledged that the capture does not hold.
-func (t *Table) MissedBytes() (n uint64) {
-	var buf conn
-	for _, at := range t.List().order {
-		c := t.parts[at.part()].load(at.index(), &buf)
-		n += c.dirs[0].Missed(&c.dirs[1]) + c.dirs[1].Missed(&c.dirs[0])
-	}
-	return n
-}
