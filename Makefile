@@ -75,7 +75,7 @@ install: bin/tcpleak ## install the program and its manual pages under PREFIX (/
 	bin/tcpleak man "$(DESTDIR)$(PREFIX)/share/man/man1"
 
 # Only where it is missing or older than its sources, so that `make build && sudo make install` compiles nothing as root.
-bin/tcpleak: go.mod $(shell find capture cmd compat diagnosis reassembly report tcp tracker -name '*.go' ! -name '*_test.go')
+bin/tcpleak: go.mod $(shell find capture cmd compat diagnosis privilege reassembly report tcp tracker -name '*.go' ! -name '*_test.go')
 	$(MAKE) build
 
 clean: ## remove what the other targets built

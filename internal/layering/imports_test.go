@@ -2,6 +2,7 @@
 //
 //	cmd/tcpleak → report → ladder → diagnosis → tracker → reassembly → tcp
 //	            → capture → tcp                → compat     → tcp
+//	            → privilege
 package layering
 
 import (
@@ -37,8 +38,12 @@ var rules = map[string][]string{
 
 	"capture": {"tcp", "github.com/google/gopacket", "github.com/klauspost/compress"},
 
+	"privilege": {
+		"kernel.org/pub/linux/libs/security/libcap/cap", "github.com/landlock-lsm/go-landlock", "golang.org/x/sys/unix",
+	},
+
 	"cmd/tcpleak": {
-		"report", "ladder", "diagnosis", "tracker", "capture", "tcp",
+		"report", "ladder", "diagnosis", "tracker", "capture", "privilege", "tcp",
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term",
 	},
 }
