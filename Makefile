@@ -69,10 +69,11 @@ captures: deps-test ## make the captures in testdata/kernel again, with this ker
 man: build ## write the manual pages to bin/man
 	mkdir -p bin/man && bin/tcpleak man bin/man
 
-install: bin/tcpleak ## install the program and its manual pages under PREFIX (/usr/local)
+install: bin/tcpleak ## install under PREFIX (/usr/local); SETCAP=1: to capture without sudo
 	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/man/man1"
 	install -m 755 bin/tcpleak "$(DESTDIR)$(PREFIX)/bin/tcpleak"
 	bin/tcpleak man "$(DESTDIR)$(PREFIX)/share/man/man1"
+	$(if $(DESTDIR),,@tools/setcap.sh "$(PREFIX)/bin/tcpleak" "$(SETCAP)" "$(GROUP)")
 
 # Only where it is missing or older than its sources, so that `make build && sudo make install` compiles nothing as root.
 bin/tcpleak: go.mod $(shell find capture cmd compat diagnosis privilege reassembly report tcp tracker -name '*.go' ! -name '*_test.go')
