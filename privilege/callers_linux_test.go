@@ -1,11 +1,11 @@
 package privilege
 
 import (
-	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -67,6 +67,84 @@ func TestCapabilitiesWithoutRootAreGivenUp(t *testing.T) {
 	}
 }
 
+// As `make install SETCAP=processes GROUP=…` leaves it.
+func TestAFileWithCapabilitiesUsesThemForNothingElse(t *testing.T) {
+	asRoot(t)
+	setpriv := program(t, "setpriv", "util-linux")
+	program(t, "setcap", "libcap2-bin (libcap on Fedora, libcap-setcap on Alpine)")
+	path := filepath.Join(directory(t, "setcap", 0, 0o755), "privilege.test")
+	if !isChild {
+		copyOfThis(t, path)
+		said, err := exec.Command("../tools/setcap.sh", path, "processes", "4545").CombinedOutput()
+		switch {
+		case strings.Contains(string(said), "nosuid") || strings.Contains(string(said), "not supported"):
+			t.Skipf("set TMPDIR to another file system: %s", said)
+		case err != nil:
+			t.Fatalf("%v: %s", err, said)
+		}
+		stranger := exec.Command(path, "-test.run=^$")
+		stranger.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 4242, Gid: 4242}}
+		diff(t, "for who is not in the group", "permission denied", reason(stranger.Run()))
+	}
+	parent := os.Getppid()
+	type result struct {
+		Before, SetAside, Capture, Within, Dropped, Later string
+		Rights                                            int
+	}
+	shadow := func() string {
+		f, err := os.Open("/etc/shadow")
+		f.Close()
+		return reason(err)
+	}
+	got := inChild(t, start{wrap: []string{setpriv, "--reuid=4242", "--regid=4242", "--groups=4545"}, path: path}, func() result {
+		r := result{Before: shadow()}
+		if err := SetAside(); err != nil {
+			panic(err)
+		}
+		threads(8)
+		r.Rights = len(rightsOfThreads())
+		r.SetAside = shadow()
+		_, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW, 0)
+		r.Capture = reason(err)
+		ReadProcesses(func() { r.Within = seen(parent) })
+		r.Dropped = strings.Join(dropped(Config{Processes: true}).Dropped, ",")
+		ReadProcesses(func() { r.Later = seen(parent) })
+		return r
+	})
+	diff(t, "what happens", result{
+		Before: "allowed", SetAside: "permission denied", Capture: "allowed", Within: "seen", Dropped: "cap_net_raw", Later: "seen",
+		Rights: 1,
+	}, got)
+}
+
+func TestSetAsideLeavesRootAlone(t *testing.T) {
+	asRoot(t)
+	diff(t, "set aside", "allowed, then allowed", inChild(t, start{}, func() string {
+		try := func() string {
+			f, err := os.Open("/etc/shadow")
+			f.Close()
+			return reason(err)
+		}
+		before := try()
+		if err := SetAside(); err != nil {
+			return err.Error()
+		}
+		return before + ", then " + try()
+	}))
+}
+
+// copyOfThis writes this program, for everybody to run.
+func copyOfThis(t *testing.T, path string) {
+	t.Helper()
+	self, err := os.ReadFile("/proc/self/exe")
+	if err == nil {
+		err = os.WriteFile(path, self, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Some containers' root, and some user namespaces', is nobody else.
 func TestRootThatCannotChangeUsersGivesUpTheRest(t *testing.T) {
 	asRoot(t)
@@ -107,11 +185,8 @@ func TestASetUserIDProgramGoesBackToItsCaller(t *testing.T) {
 	dir := directory(t, "setuid", 0, 0o755)
 	path := filepath.Join(dir, "privilege.test")
 	if !isChild {
-		self, err := os.ReadFile("/proc/self/exe")
-		if err == nil {
-			err = errors.Join(os.WriteFile(path, self, 0o755), os.Chmod(path, 0o755|os.ModeSetuid))
-		}
-		if err != nil {
+		copyOfThis(t, path)
+		if err := os.Chmod(path, 0o755|os.ModeSetuid); err != nil {
 			t.Fatal(err)
 		}
 		var fs unix.Statfs_t
@@ -147,13 +222,7 @@ func TestWithoutProcNothingIsTried(t *testing.T) {
 	dir := directory(t, "noproc", 0, 0o755)
 	path := filepath.Join(dir, "privilege.test")
 	if !isChild {
-		self, err := os.ReadFile("/proc/self/exe")
-		if err == nil {
-			err = os.WriteFile(path, self, 0o755)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		copyOfThis(t, path)
 	}
 	got := inChild(t, start{
 		wrap: []string{unshare, "--mount", sh, "-c", `mount -t tmpfs none /proc && exec "$@"`, "sh"},

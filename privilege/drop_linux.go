@@ -17,9 +17,8 @@ var forProcesses = []cap.Value{cap.DAC_READ_SEARCH, cap.SYS_PTRACE}
 
 func drop(cfg Config) (Report, error) {
 	var r Report
-	// libpsx, which carries system calls to all threads, finds them there, and kills the process when it does not.
-	if self, err := os.Readlink("/proc/self"); err != nil || self != strconv.Itoa(os.Getpid()) {
-		return r, errors.New("/proc does not show this process: mount -t proc proc /proc in its namespaces, and try again")
+	if err := findThreads(); err != nil {
+		return r, err
 	}
 	// Go reads /etc/localtime when it first needs it, which may be too late.
 	_ = time.Local.String()
@@ -78,6 +77,15 @@ func drop(cfg Config) (Report, error) {
 	return r, nil
 }
 
+// findThreads is an error where libpsx, which carries system calls to all threads, would not find them: it would kill the
+// process.
+func findThreads() error {
+	if self, err := os.Readlink("/proc/self"); err != nil || self != strconv.Itoa(os.Getpid()) {
+		return errors.New("/proc does not show this process: mount -t proc proc /proc in its namespaces, and try again")
+	}
+	return nil
+}
+
 func (r *Report) note(format string, args ...any) {
 	r.Notes = append(r.Notes, fmt.Sprintf(format, args...))
 }
@@ -126,6 +134,24 @@ func limit() error {
 		return fmt.Errorf("secure bits: %w", err)
 	}
 	return nil
+}
+
+func setAside() error {
+	set := cap.GetProc()
+	changed := false
+	for _, v := range forProcesses {
+		if on, _ := set.GetFlag(cap.Effective, v); on {
+			changed = true
+			set.SetFlag(cap.Effective, false, v)
+		}
+	}
+	if !changed || os.Geteuid() == 0 {
+		return nil
+	}
+	if err := findThreads(); err != nil {
+		return err
+	}
+	return set.SetProc()
 }
 
 func readProcesses(read func()) {

@@ -41,4 +41,6 @@ func become(a *account) error {
 	return nil
 }
 
+func setAside() error { return nil }
+
 func readProcesses(read func()) { read() }

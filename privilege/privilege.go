@@ -2,7 +2,7 @@
 //
 // # Order
 //
-// Open the captures, and the netlink sockets in every network namespace that is to be asked; call Drop; open what is to be
+// Call SetAside before anything else. Open the captures, and the netlink sockets in every network namespace that is to be asked; call Drop; open what is to be
 // written. Files are opened after the drop so that they belong to the user who reads them, and so that the kernel checks
 // that this user may write there. Report.CheckWritable says at the start whether a directory will take the files of a
 // rotation, and Report.Denied turns a refusal into a line that says who was refused.
@@ -82,6 +82,16 @@ func Drop(cfg Config) (Report, error) {
 		return r, fmt.Errorf("giving up privileges: %w", err)
 	}
 	return r, nil
+}
+
+// SetAside takes out of effect, and keeps for ReadProcesses, what file or ambient capabilities gave a process that is not
+// root, so that the files that its user names are opened with that user's rights. To be called first of all; what opening a
+// capture takes stays in effect. Root is left as it is: it may open what it names.
+func SetAside() error {
+	if err := setAside(); err != nil {
+		return fmt.Errorf("setting capabilities aside: %w", err)
+	}
+	return nil
 }
 
 // ReadProcesses runs read with what Config.Processes kept in effect. Only what read does in its own goroutine has it: a
