@@ -2,10 +2,10 @@
 //
 // # Order
 //
-// Call SetAside before anything else. Open the captures, and the netlink sockets in every network namespace that is to be asked; call Drop; open what is to be
-// written. Files are opened after the drop so that they belong to the user who reads them, and so that the kernel checks
-// that this user may write there. Report.CheckWritable says at the start whether a directory will take the files of a
-// rotation, and Report.Denied turns a refusal into a line that says who was refused.
+// Call SetAside before anything else. Open the captures, and the netlink sockets in every network namespace that is to be
+// asked; call Drop; open what is to be written. Files are opened after the drop so that they belong to the user who reads
+// them, and so that the kernel checks that this user may write there. Report.CheckWritable says at the start whether a
+// directory will take the files of a rotation, and Report.Denied turns a refusal into a line that says who was refused.
 //
 // What was open before stays open: captures go on, and so do terminals, pipes and sockets. Sockets of network namespaces
 // that appear later cannot be opened any more, since setns takes CAP_SYS_ADMIN, which is never kept.
@@ -43,10 +43,10 @@ type Config struct {
 	Processes bool
 	// Read and Write are the files and directories that Landlock still lets the process open, with all below them; those
 	// under Write may also be made, renamed within their directory, truncated and removed. A path that does not exist is
-	// left out. Some that the program needs for itself are always allowed: see always.
+	// left out. /proc, /sys/devices and the descriptions of terminals can always be read, /dev/null and /dev/tty used.
 	Read, Write []string
 	// Network lets the process bind, connect and send. Without it Landlock forbids TCP from ABI 4 on, abstract Unix sockets
-	// from 6, other Unix sockets from 9, and UDP from 10. Sockets that are bound or connected before the drop are not
+	// from 6, other Unix sockets from 9, and UDP from 10, but never Multipath TCP. Sockets that are bound or connected before the drop are not
 	// affected, nor are those that capture, and netlink's.
 	Network bool
 }
@@ -65,7 +65,7 @@ type Report struct {
 
 // Drop gives up whatever cfg does not ask for, on all threads, and for good. On Linux that is the user, the groups, the
 // capabilities in all five sets, the way to new ones through programs with a set-user-ID bit or file capabilities, core
-// dumps, and with Landlock files and the network. Other Unix systems have only the user and the groups of it, Windows none.
+// dumps, and with Landlock files, the network and signals to others. Other Unix systems have only the user and the groups of it, Windows none.
 // It is harmless where there is nothing to give up.
 //
 // What the system does not have or the process may not do is left out, with a note in the Report. It is an error if
