@@ -14,28 +14,49 @@ const (
 	kept     = maxSteps / 4 // steps at the beginning and at the end that stay as they are
 )
 
-// append adds a step, or makes it part of the one before.
+// append adds a step, or makes it part of those before.
 func (l *telling) append(step Step) {
 	steps := &l.ladder.Steps
 	if n := len(*steps); n > 0 && (*steps)[n-1].absorbs(&step) {
 		(*steps)[n-1].add(&step)
-		return
+	} else {
+		*steps = append(*steps, step)
 	}
-	if *steps = append(*steps, step); len(*steps) > maxSteps {
+	l.ladder.pair()
+	if len(*steps) > maxSteps {
 		l.ladder.fold()
 	}
 }
 
+// pair makes one exchange of two that are alike, such as a probe and its answer twice; it begins with what is answered.
+func (d *Ladder) pair() {
+	n := len(d.Steps)
+	if n < 4 {
+		return
+	}
+	s := d.Steps[n-4:]
+	if s[0].Kind != Segment || s[0].answers || s[1].Changed != [2]bool{} || !s[0].repeatedBy(&s[2]) || !s[1].repeatedBy(&s[3]) {
+		return
+	}
+	s[0].add(&s[2])
+	s[1].add(&s[3])
+	d.Steps = d.Steps[:n-2]
+}
+
 // absorbs reports whether next tells nothing new after s.
 func (s *Step) absorbs(next *Step) bool {
-	if next.Kind != s.Kind || next.Time-s.Last >= quiet && s.Kind == Run || next.Changed != [2]bool{} {
+	return s.repeatedBy(next) && (s.Kind != Run || next.Time-s.Last < quiet)
+}
+
+// repeatedBy reports whether next is the same again, from the same end; all runs are.
+func (s *Step) repeatedBy(next *Step) bool {
+	if next.Kind != s.Kind || next.Changed != [2]bool{} {
 		return false
 	}
 	switch s.Kind {
 	case Run:
 		return true
 	case Segment:
-		// The same again, from the same end.
 		return next.From == s.From && next.Flags == s.Flags && next.Note == s.Note && next.Phase == s.Phase && (next.Trouble || next.Phase == "")
 	}
 	return false

@@ -53,6 +53,8 @@ type Step struct {
 	States    [2]tcp.State
 	Certainty [2]tracker.Certainty
 	Changed   [2]bool
+
+	answers bool // it is the answer to what the other end has just asked
 }
 
 // Count returns how many segments the step stands for.

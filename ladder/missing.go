@@ -24,11 +24,20 @@ func missing(c *tracker.Connection, now int64) Missing {
 }
 
 func waiting(since, now int64, atLeast bool) string {
-	age := diagnosis.Age(time.Duration(max(now-since, 0)))
+	if now <= since {
+		return "Waiting"
+	}
+	age := diagnosis.Age(time.Duration(now - since))
 	if atLeast {
 		age = "at least " + age
 	}
 	return "Waiting " + age
+}
+
+// asks reports whether e has sent something that its peer has not answered, more than once.
+func asks(e, peer *tracker.Endpoint) bool {
+	asked := &e.Facts.Asked
+	return asked.Seen() && e.Facts.Repeats > 0 && (!peer.Facts.Last.Seen() || peer.Facts.Last.Time < asked.Time)
 }
 
 // missesFIN: X has had the peer's FIN, or the peer waits for X's although X is not seen to have had it.
@@ -38,12 +47,31 @@ func missesFIN(c *tracker.Connection, x tracker.Role, now int64) (m Missing, ok 
 	switch {
 	case e.State == tcp.CloseWait:
 		m.Since = e.Since
-		m.Text = fmt.Sprintf("%s for the %v's FIN (%s): its application has not closed the connection.", waiting(e.Since, now, e.SinceAtLeast), x, m.Phase)
-		if peer.State == tcp.FinWait2 {
-			m.Text += fmt.Sprintf(" The %v has closed and can do no more.", x.Peer())
-		} else if peer.State == tcp.Closed {
+		m.Text = fmt.Sprintf("%s for the %v's FIN (%s): its application has not closed the connection", waiting(e.Since, now, e.SinceAtLeast), x, m.Phase)
+		switch e.Certainty {
+		case tracker.Confirmed:
+			m.Text += "."
+		case tracker.Presumed:
+			m.Text += ", as far as the capture shows."
+		default:
+			m.Text += ", by what the capture has of it."
+		}
+		if e.Facts.DataLast > e.Since {
+			m.Text += fmt.Sprintf(" It last sent data %s ago.", diagnosis.Age(time.Duration(max(now-e.Facts.DataLast, 0))))
+		}
+		switch {
+		case peer.State == tcp.FinWait2:
+			m.Text += fmt.Sprintf(" The %v has closed its direction and can only wait.", x.Peer())
+		case peer.State == tcp.FinWait1 && e.Facts.AcksFIN:
+			m.Text += fmt.Sprintf(" The %v's ACK (teardown 2/4) has passed here, but not reached the %v.", x, x.Peer())
+		case peer.State == tcp.Closed:
 			m.Text += fmt.Sprintf(" The %v has gone altogether.", x.Peer())
 		}
+		return m, true
+	case peer.State == tcp.FinWait2 && e.State == tcp.LastAck:
+		m.Since = e.Facts.FIN.Time
+		m.Text = fmt.Sprintf("%s for the %v's FIN (%s) to reach the %v: it was sent %s and has passed here, and the %v has not acknowledged it.",
+			waiting(m.Since, now, false), x, m.Phase, x.Peer(), times(e.Facts.FINs), x.Peer())
 		return m, true
 	case peer.State == tcp.FinWait2 && e.State.Open():
 		m.Since = peer.Since
@@ -66,8 +94,16 @@ func missesAnswer(c *tracker.Connection, x tracker.Role, now int64) (m Missing, 
 		m.Text = fmt.Sprintf("%s for the %v's SYN-ACK (%s); the SYN was sent %s.", waiting(peer.Since, now, peer.SinceAtLeast), x, m.Phase, times(peer.Facts.SYNs))
 	case tcp.SynRcvd:
 		m = Missing{From: x, Phase: "handshake 3/3", Since: peer.Since}
-		m.Text = fmt.Sprintf("%s for the %v's ACK (%s) at the %v; the SYN-ACK was sent %s.", waiting(peer.Since, now, peer.SinceAtLeast), x, m.Phase, x.Peer(), times(peer.Facts.SYNs))
-		if c.Ends[x].Facts.FirstACK.Seen() {
+		sent := "SYN-ACK"
+		if c.Opened == tracker.Simultaneous {
+			sent = "SYN, with or without ACK,"
+		}
+		m.Text = fmt.Sprintf("%s for the %v's ACK (%s) at the %v; the %s was sent %s.", waiting(peer.Since, now, peer.SinceAtLeast), x, m.Phase, x.Peer(), sent, times(peer.Facts.SYNs))
+		switch e := &c.Ends[x].Facts; {
+		case !e.FirstACK.Seen():
+		case e.Last.Time >= peer.Facts.SYNLast && now-e.Last.Time <= quiet:
+			m.Text += " An ACK has just passed here: if it arrives and is taken, no other SYN-ACK will come."
+		default:
 			m.Text += " The ACK has passed here, but was lost behind this point or not taken: a full accept queue does that."
 		}
 	default:
@@ -93,8 +129,12 @@ func missesACK(c *tracker.Connection, x tracker.Role, now int64) (m Missing, ok 
 	switch {
 	case e.State == tcp.Closed:
 		m.Text += fmt.Sprintf(" The %v is gone.", x)
+	case e.Facts.AcksFIN && e.Facts.Last.Time >= peer.Facts.SentLast && now-e.Facts.Last.Time <= quiet && peer.Facts.FINs > 1:
+		m.Text += " An ACK has just passed here: if it arrives, no other FIN will come."
 	case e.Facts.AcksFIN:
 		m.Text += " The ACK has passed here, and was lost behind this point."
+	case asks(peer, e) && peer.Facts.Asked.Packet < peer.Facts.FIN.Packet:
+		m.Text += fmt.Sprintf(" What comes before it, from packet %d on, is not acknowledged either.", peer.Facts.Asked.Packet)
 	}
 	return m, true
 }
@@ -106,7 +146,12 @@ func missesGone(c *tracker.Connection, x tracker.Role, now int64) (m Missing, ok
 		return m, false
 	}
 	m = Missing{From: x, Since: e.Since}
-	m.Text = fmt.Sprintf("Half-open: the %v is gone, and the %v does not know it. It will when it next sends something.", x, x.Peer())
+	seems := ""
+	if e.Certainty != tracker.Confirmed {
+		seems = ", as it seems,"
+	}
+	m.Text = fmt.Sprintf("Half-open: the %v is gone%s and the %v does not know it. It finds out when it next sends something and has a RST in answer, or none at all.",
+		x, seems, x.Peer())
 	return m, true
 }
 
@@ -117,7 +162,7 @@ func missesReply(c *tracker.Connection, x tracker.Role, now int64) (m Missing, o
 	case e.Facts.ZeroWindow.Seen() && e.State.Open():
 		m = Missing{From: x, Since: e.Facts.ZeroWindow.Time}
 		m.Text = fmt.Sprintf("%s for the %v to read: its receive buffer has been full since packet %d.", waiting(m.Since, now, false), x, e.Facts.ZeroWindow.Packet)
-	case asked.Seen() && peer.Facts.Repeats > 0 && peer.State.Open():
+	case asks(peer, e) && peer.State.Open():
 		m = Missing{From: x, Since: asked.Time}
 		m.Text = fmt.Sprintf("%s for the %v to answer packet %d, which was sent %s.", waiting(m.Since, now, false), x, asked.Packet, times(peer.Facts.Repeats+1))
 	default:
@@ -129,24 +174,29 @@ func missesReply(c *tracker.Connection, x tracker.Role, now int64) (m Missing, o
 // complete says how a connection that waits for nothing stands.
 func complete(c *tracker.Connection, now int64) string {
 	client, server := &c.Ends[tracker.Client], &c.Ends[tracker.Server]
-	silence := diagnosis.Age(time.Duration(max(now-c.Last, 0)))
+	silence := "the capture ends here"
+	if now-c.Last >= quiet {
+		silence = "silent for " + diagnosis.Age(time.Duration(now-c.Last))
+	}
 	switch {
 	case c.Opened == tracker.Refused:
 		return "Nothing is missing: the server refused."
-	case c.Opened == tracker.Unanswered && (client.GaveUp || !client.State.Open()):
+	case c.Opened == tracker.Unanswered && client.State == tcp.Unknown:
+		return fmt.Sprintf("Nothing is missing: the SYN was hardly the %v's own, and was not answered.", tracker.Client)
+	case c.Opened == tracker.Unanswered && !client.State.Open():
 		return fmt.Sprintf("The server never answered the SYN (handshake 2/3), sent %s; the client has given up.", times(client.Facts.SYNs))
 	case c.EndedBy == tracker.EndedByFIN && (client.State == tcp.TimeWait || server.State == tcp.TimeWait):
 		return "Nothing is missing: both ends have closed. In TIME_WAIT an end keeps the port for a while, as it must."
 	case c.EndedBy == tracker.EndedByFIN:
 		return "Nothing is missing: both ends have closed."
 	case c.EndedBy == tracker.EndedByRST:
-		return "Nothing is missing: a RST ended it at both ends, and after that nobody owes an answer."
+		return "Nothing is missing: a RST ends a connection at both ends, if it arrives, and nobody owes an answer."
 	case client.State == tcp.Closed && server.State == tcp.Closed:
 		return "Nothing is missing: both ends have left the connection."
 	case client.State == tcp.Established && server.State == tcp.Established:
-		return fmt.Sprintf("Nothing is owed: both ends are open, and silent for %s.", silence)
+		return fmt.Sprintf("Nothing is owed: both ends are open; %s.", silence)
 	}
-	return fmt.Sprintf("Nothing more is known: no packet for %s.", silence)
+	return fmt.Sprintf("Nothing more is known; %s.", silence)
 }
 
 func times(n uint16) string {

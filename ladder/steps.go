@@ -33,15 +33,33 @@ func (l *telling) take(s *tcp.Segment, taken *tracker.Taken, view *tracker.Conne
 	l.enter(&step, view)
 	ordinary := l.describe(&step, s, taken, view, before)
 	for role := range before {
-		if e := &view.Ends[role]; l.last != 0 && step.Changed[role] && isBack(before[role], e.State) {
-			step.trouble(fmt.Sprintf("so the %v is back in %v: %s", tracker.Role(role), e.State, e.Why()))
+		if step.Changed[role] && l.moved[role] && isBack(before[role], step.States[role]) {
+			step.trouble(l.isStill(&step, tracker.Role(role), view, before[role]))
+		}
+		l.moved[role] = l.moved[role] || step.Changed[role]
+	}
+	if step.Note == "" {
+		for role := range before {
+			if e := &view.Ends[role]; step.Changed[role] && e.Why() != "" {
+				step.note(fmt.Sprintf("so the %v is in %v: %s", tracker.Role(role), e.State, e.Why()))
+			}
 		}
 	}
-	l.last = max(l.last, s.Time)
+	l.remember(&step, s, taken)
 	if ordinary && step.Changed == [2]bool{} {
 		step.Kind = Run
 	}
 	l.append(step)
+}
+
+// remember keeps what the next segments are understood by.
+func (l *telling) remember(step *Step, s *tcp.Segment, taken *tracker.Taken) {
+	from := step.From
+	l.last = max(l.last, s.Time)
+	l.before = sent{s.Packet, from, s.Time, s.Flags, taken.Ack, s.Len > 0, step.Trouble && step.Again[from] > 0, taken.Verdict.Class}
+	if p := &l.passed[from]; s.Flags.Any(tcp.ACK) && !s.Flags.Any(tcp.RST) && !taken.Foreign && (!p.some || int32(taken.Ack-p.ack) > 0) {
+		*p = passed{taken.Ack, true}
+	}
 }
 
 // isBack reports whether an end that seemed to have gone on from one state to another turns out not to have.
@@ -53,17 +71,42 @@ func isBack(from, to tcp.State) bool {
 	return from == tcp.Closed || from == tcp.TimeWait || from > to && from != tcp.CloseWait
 }
 
+// isStill says of an end which seemed to have left its state that it has not, and how step shows it.
+func (l *telling) isStill(step *Step, role tracker.Role, view *tracker.Connection, before tcp.State) string {
+	e, peer := &view.Ends[role], &view.Ends[role.Peer()]
+	switch {
+	case before == tcp.Closed && l.syn.packet != 0 && l.syn.from == role:
+		return fmt.Sprintf("so the %v is still there: the SYN in packet %d was hardly its own", role, l.syn.packet)
+	case before == tcp.Closed && e.Facts.RST.Seen():
+		return fmt.Sprintf("so the %v is still there: the RST was hardly its own", role)
+	case before == tcp.Closed && peer.Facts.RST.Seen():
+		return fmt.Sprintf("so the %v is still there: it has not taken the RST", role)
+	case step.From == role && step.Again[role] > 0:
+		return fmt.Sprintf("so the %v is still in %v", role, e.State)
+	}
+	return fmt.Sprintf("so the %v is still in %v: %s", role, e.State, e.Why())
+}
+
+// beginning returns what both ends of c were in before its first segment, Unknown where nothing shows it.
+func beginning(c *tracker.Connection) (states [2]tcp.State) {
+	if c.Ends[tracker.Client].Facts.SYN.Seen() {
+		states[tracker.Client] = tcp.Closed
+	}
+	switch server := &c.Ends[tracker.Server]; {
+	case c.Opened == tracker.Simultaneous:
+		states[tracker.Server] = tcp.Closed
+	case server.Facts.SYN.Seen() || server.State == tcp.Listen:
+		states[tracker.Server] = tcp.Listen
+	}
+	return states
+}
+
 // begin notes what both ends were in before the first segment.
 func (l *telling) begin(view *tracker.Connection) {
 	l.began = true
-	l.states = [2]tcp.State{tcp.Closed, tcp.Unknown}
-	if view.Opened == tracker.Midstream {
-		l.states = [2]tcp.State{tcp.Unknown, tcp.Unknown}
-	} else if server := &l.ladder.Connection.Ends[tracker.Server]; server.Facts.SYN.Seen() {
+	l.states = beginning(&l.ladder.Connection)
+	if view.Ends[tracker.Server].State == tcp.Listen {
 		l.states[tracker.Server] = tcp.Listen
-		if l.ladder.Connection.Opened == tracker.Simultaneous {
-			l.states[tracker.Server] = tcp.Closed
-		}
 	}
 	l.ladder.Begin = l.states
 }
@@ -88,12 +131,17 @@ func (l *telling) describe(step *Step, s *tcp.Segment, taken *tracker.Taken, vie
 	from := step.From
 	peer := from.Peer()
 	end := &view.Ends[from]
+	senseless := end.Odd[tracker.InvalidFlags].Count > l.senseless[from]
+	l.senseless[from] = end.Odd[tracker.InvalidFlags].Count
 	switch {
+	case senseless:
+		step.trouble("flags that no state allows together")
+		return false
 	case taken.Foreign:
 		step.trouble("not believed: it lacks the timestamps that both ends agreed on")
 		return false
 	case s.Flags.Any(tcp.RST):
-		l.reset(step, before)
+		l.reset(step, s, before)
 		return false
 	case s.Flags.Any(tcp.SYN):
 		l.open(step, s, before)
@@ -102,86 +150,130 @@ func (l *telling) describe(step *Step, s *tcp.Segment, taken *tracker.Taken, vie
 	acksFIN := end.Facts.AcksFIN && !l.acksFIN[from]
 	l.acksFIN[from] = end.Facts.AcksFIN
 	if s.Flags.Any(tcp.FIN) {
-		l.close(step, s, acksFIN)
+		l.close(step, acksFIN)
 	} else if acksFIN && l.finStep[peer] != 0 {
 		step.Phase = fmt.Sprintf("teardown %d/4", l.finStep[peer]+1)
 		step.note("acknowledges the FIN")
 	}
 	first := s.Flags.Any(tcp.ACK) && !l.answered[from]
 	l.answered[from] = l.answered[from] || s.Flags.Any(tcp.ACK)
-	if first && l.synACKs[peer] > 0 && l.synACKs[from] == 0 && !s.Flags.Any(tcp.FIN) {
+	if first && !s.Flags.Any(tcp.FIN) && l.synACKs[from] == 0 && (l.synACKs[peer] > 0 || l.syns[from] > 0) {
 		step.Phase = "handshake 3/3"
 		step.note("agrees: the connection is open")
+		switch {
+		case l.synACKs[peer] == 0:
+			step.note("the SYN-ACK was not captured")
+		case taken.Verdict.Class == reassembly.Retransmission && s.Len > 0:
+			step.note("with the data of the SYN again, which was not taken")
+		}
 	}
 	special := l.classify(step, s, taken)
-	return !special && step.Phase == ""
+	step.answers = step.Phase == "" && l.answer(step, s, end, taken.Verdict.Class)
+	return !special && !step.answers && step.Phase == ""
 }
 
-func (l *telling) reset(step *Step, before [2]tcp.State) {
-	peer := step.From.Peer()
+// pure reports whether s acknowledges, and nothing else.
+func pure(s *tcp.Segment) bool {
+	return s.Len == 0 && s.Flags&(tcp.SYN|tcp.FIN|tcp.RST|tcp.ACK) == tcp.ACK
+}
+
+// repeated reports whether the last segment was from's SYN or FIN, again.
+func (l *telling) repeated(from tracker.Role) bool {
+	return l.before.again && l.before.from == from && l.before.flags.Any(tcp.SYN|tcp.FIN)
+}
+
+// answer notes what a mere acknowledgment answers, where that is not data.
+func (l *telling) answer(step *Step, s *tcp.Segment, end *tracker.Endpoint, class reassembly.Class) bool {
+	from := step.From
+	challenge := end.Odd[tracker.ChallengeACK].Count > l.disputes[from]
+	l.disputes[from] = end.Odd[tracker.ChallengeACK].Count
+	asked := &l.before
 	switch {
-	case before[peer] == tcp.SynSent && step.States[peer] == tcp.Closed && l.syns[step.From]+l.synACKs[step.From] == 0:
-		step.trouble(fmt.Sprintf("refuses: nothing listens on port %d", l.ladder.Connection.Ends[step.From].Port))
-	case step.States[step.From] != tcp.Closed && step.States[peer] != tcp.Closed:
-		step.trouble(fmt.Sprintf("of no effect: not the number that the %v expects, or not the %v's own", peer, step.From))
-	case before[peer] == tcp.Closed || before[peer] == tcp.TimeWait || before[peer] == tcp.Unknown || before[peer] == tcp.Listen:
-		step.trouble(fmt.Sprintf("the %v has nothing open here (any more)", step.From))
-	case step.States[peer] == tcp.Closed:
-		step.trouble("ends the connection at once, at both ends, without a teardown")
+	case !pure(s):
+		return false
+	case class == reassembly.ZeroWindowProbe || class == reassembly.KeepAlive && !l.repeated(from.Peer()):
+		return false
+	case l.syn.packet != 0 && l.syn.from == from.Peer() && s.Time-l.syn.time <= quiet && l.syn.packet > asked.packet:
+		if l.refusals++; l.refusals == 1 {
+			step.note(fmt.Sprintf("answers the SYN in packet %d, which asks for a new connection: the %v still has this one", l.syn.packet, from))
+		} else {
+			step.note(fmt.Sprintf("answers another SYN: the %v still has this one", from))
+		}
+	case challenge:
+		step.note("a challenge: was that really meant?")
+	case asked.packet == 0 || asked.from == from || asked.flags.Any(tcp.RST):
+		return false
+	case asked.class == reassembly.KeepAlive:
+		step.note("answers: still here")
+	case asked.class == reassembly.ZeroWindowProbe && s.Window == 0:
+		step.note("answers: not yet")
+	case l.repeated(from.Peer()):
+		step.note("acknowledges that again")
 	default:
-		step.trouble(fmt.Sprintf("the %v gives up; but this is not the number that the %v expects, which goes on", step.From, peer))
+		return false
 	}
+	return true
 }
 
 func (l *telling) open(step *Step, s *tcp.Segment, before [2]tcp.State) {
 	from, answer := step.From, s.Flags.Any(tcp.ACK)
 	peer := from.Peer()
 	times := &l.syns[from]
+	step.Phase = "handshake 1/3"
 	if answer {
 		times = &l.synACKs[from]
-	}
-	*times++
-	switch {
-	case !answer && before[from] >= tcp.Established && before[from] != tcp.Closed && *times > 1:
-		step.trouble("a SYN inside an open connection")
-		return
-	case answer:
 		step.Phase = "handshake 2/3"
+	}
+	if *times++; *times > 1 {
+		step.Again[from] = 1
+	}
+	switch {
+	case *times > 1 && !answer && before[from] >= tcp.Established && before[from] != tcp.Closed:
+		step.Phase = ""
+		step.trouble("its SYN once more, inside the open connection")
+	case *times > 1 && l.passed[peer].some && int32(l.passed[peer].ack) > 0:
+		if answer {
+			step.trouble("again: the ACK has passed here, but has not reached it or was not taken")
+		} else {
+			step.trouble("again: the SYN-ACK has passed here, but has not reached it or was not taken")
+		}
+	case *times > 1 && !answer:
+		step.trouble("again: no SYN-ACK has come")
+	case *times > 1 && l.repeated(peer):
+		step.trouble("again, as it was asked again")
+	case *times > 1:
+		step.trouble("again: no ACK has come")
+	case answer && l.syns[from] > 0:
+		step.note("agrees, with its own SYN again")
+	case answer:
 		step.note("agrees, and asks to open its own direction")
+		if l.syns[peer] == 0 {
+			step.note("the SYN was not captured")
+		}
 	case l.syns[peer] > 0:
-		step.Phase = "handshake 1/3"
 		step.note("asks, too: both ends open at once")
 	default:
-		step.Phase = "handshake 1/3"
 		step.note("asks to open a connection")
 	}
 	if s.Len > 0 {
 		step.note("with data (Fast Open)")
 	}
-	if *times == 1 {
-		return
-	}
-	step.Again[from] = 1
-	switch {
-	case !answer:
-		step.trouble("again: no answer has come")
-	case l.answered[peer]:
-		step.trouble("again: the ACK has passed here, and has not reached it or was not taken")
-	default:
-		step.trouble("again: no ACK has come")
-	}
 }
 
-func (l *telling) close(step *Step, s *tcp.Segment, acksFIN bool) {
+func (l *telling) close(step *Step, acksFIN bool) {
 	from := step.From
 	peer := from.Peer()
 	if l.fins[from]++; l.fins[from] > 1 {
 		step.Phase = fmt.Sprintf("teardown %d/4", l.finStep[from])
 		step.Again[from] = 1
 		if l.acksFIN[peer] {
-			step.trouble("again: the ACK has passed here, and has not reached it")
+			step.trouble("again: the ACK has passed here, but has not reached it")
 		} else {
 			step.trouble("again: no ACK has come")
+		}
+		if acksFIN {
+			step.Phase += fmt.Sprintf(" and %d/4", l.finStep[peer]+1)
+			step.note("acknowledges the peer's FIN")
 		}
 		return
 	}
@@ -201,7 +293,7 @@ func (l *telling) close(step *Step, s *tcp.Segment, acksFIN bool) {
 	default:
 		l.finStep[from] = 3
 		step.Phase = "teardown 3/4"
-		step.note("closes at the same time: the FINs crossed")
+		step.note(fmt.Sprintf("closes, too, before it has had the %v's FIN: both close at once", peer))
 	}
 }
 
@@ -209,21 +301,28 @@ func (l *telling) close(step *Step, s *tcp.Segment, acksFIN bool) {
 func (l *telling) classify(step *Step, s *tcp.Segment, taken *tracker.Taken) (special bool) {
 	from := step.From
 	peer := from.Peer()
+	unseen := l.ladder.Connection.Ends[peer].Packets == 0
 	switch taken.Verdict.Class {
 	case reassembly.Retransmission:
 		if s.Flags.Any(tcp.FIN) || step.Phase != "" {
 			break
 		}
 		special = true
-		if l.ladder.Connection.Ends[peer].Packets == 0 {
+		switch p := &l.passed[peer]; {
+		case unseen:
 			step.trouble("sent again")
-			break
+		case p.some && int32(p.ack-(taken.Seq+s.Len)) >= 0:
+			step.trouble("sent again, although the ACK has passed here: that was lost or late")
+		default:
+			step.trouble("sent again: it, or its ACK, was lost or late")
 		}
-		step.trouble("sent again: it, or its ACK, was lost")
 	case reassembly.OutOfOrder:
 		special = true
 		step.trouble("late: others overtook it, or an earlier transmission was lost before it came here")
 	case reassembly.KeepAlive:
+		if l.repeated(peer) {
+			break // an answer with an old number
+		}
 		special = true
 		step.note("keep-alive: are you still there?")
 	case reassembly.ZeroWindowProbe:
@@ -234,15 +333,15 @@ func (l *telling) classify(step *Step, s *tcp.Segment, taken *tracker.Taken) (sp
 		special = true
 		step.trouble(fmt.Sprintf("beyond the window that the %v offers", peer))
 	}
-	if taken.Verdict.AcksMissed {
+	if taken.Verdict.AcksMissed && !unseen {
 		special = true
-		step.trouble(fmt.Sprintf("acknowledges what the capture does not hold: the capture missed packets of the %v", peer))
+		step.trouble(fmt.Sprintf("acknowledges what the capture does not hold: it missed packets of the %v, or they were never sent", peer))
 	}
 	if closed := s.Window == 0 && s.Flags.Any(tcp.ACK); closed != l.closed[from] {
 		special = true
 		l.closed[from] = closed
 		if closed {
-			step.trouble("its receive buffer is full: window 0, the application does not read")
+			step.trouble("window 0: its receive buffer is full, as the application does not read")
 		} else {
 			step.note("its window is open again")
 		}

@@ -1,6 +1,9 @@
 package ladder
 
 import (
+	"fmt"
+
+	"tcpleak/reassembly"
 	"tcpleak/tcp"
 	"tcpleak/tracker"
 )
@@ -31,18 +34,43 @@ func keyOf(a tcp.Addr, aPort uint16, b tcp.Addr, bPort uint16, encap uint32) key
 
 // telling is a ladder that is being built.
 type telling struct {
-	ladder   Ladder
-	began    bool
-	states   [2]tcp.State
-	sure     [2]tracker.Certainty
-	syns     [2]int // without ACK, by role, as all that follows
-	synACKs  [2]int
-	fins     [2]int
-	answered [2]bool // the end has sent an ACK without SYN
-	acksFIN  [2]bool
-	closed   [2]bool // its window is zero
-	finStep  [2]int  // 1 or 3, of the teardown
-	last     int64   // when its last segment passed
+	ladder    Ladder
+	began     bool
+	states    [2]tcp.State
+	sure      [2]tracker.Certainty
+	syns      [2]int // without ACK, by role, as all that follows
+	synACKs   [2]int
+	fins      [2]int
+	answered  [2]bool // the end has sent an ACK without SYN
+	acksFIN   [2]bool
+	closed    [2]bool // its window is zero
+	finStep   [2]int  // 1 or 3, of the teardown
+	moved     [2]bool // it has left the state in which it began
+	passed    [2]passed
+	disputes  [2]uint32 // challenge ACKs that it has sent
+	senseless [2]uint32 // segments with flags that no state allows
+	before    sent      // the segment before this one
+	syn       sent      // a SYN with the same addresses and ports, of another connection
+	refusals  int       // answers to such
+	last      int64     // when its last segment passed
+}
+
+// passed is the highest acknowledgment that an end has sent: whether it arrived is another question.
+type passed struct {
+	ack  uint32
+	some bool
+}
+
+// sent is what is remembered of a segment, to understand the next.
+type sent struct {
+	packet uint64 // 0 is none
+	from   tracker.Role
+	time   int64
+	flags  tcp.Flags
+	ack    uint32
+	data   bool
+	again  bool
+	class  reassembly.Class
 }
 
 // NewTeller returns a Teller of connections as they stand in the end, or stood when another table had taken in the same
@@ -89,6 +117,13 @@ func (t *Teller) follow(told []*telling, s *tcp.Segment) {
 	for _, other := range told {
 		if other.ladder.Connection.ID != taken.Ref.ID() {
 			t.pause(other)
+			if s.Flags&(tcp.SYN|tcp.ACK) == tcp.SYN && !taken.Copy {
+				client := &other.ladder.Connection.Ends[tracker.Client]
+				other.syn = sent{packet: s.Packet, time: s.Time, from: tracker.Server}
+				if s.Src == client.Addr && s.SrcPort == client.Port {
+					other.syn.from = tracker.Client
+				}
+			}
 			continue
 		}
 		other.ladder.Connection.Ref = taken.Ref
@@ -114,18 +149,33 @@ func (t *Teller) pause(l *telling) {
 	if !l.began || !t.look(l) {
 		return
 	}
-	step := Step{Kind: Pause}
+	step, before := Step{Kind: Pause}, l.states
 	if !l.enter(&step, &t.view) {
 		return
 	}
 	for role, changed := range step.Changed {
 		if changed {
 			e := &t.view.Ends[role]
-			step.From, step.Time, step.Note = tracker.Role(role), min(max(e.Since, l.last), t.now), e.Why()
+			step.From, step.Time = tracker.Role(role), min(max(e.Since, l.last), t.now)
+			step.note(fmt.Sprintf("the %v: %s", tracker.Role(role), whyPaused(e, before[role], l.last)))
 		}
 	}
 	step.Last = step.Time
 	l.append(step)
+}
+
+// whyPaused says why e has left a state although nothing was sent. last is when the last segment passed.
+func whyPaused(e *tracker.Endpoint, before tcp.State, last int64) string {
+	if e.Since <= last && !e.GaveUp {
+		// An acknowledgment that was presumed lost is now presumed to have arrived.
+		switch before {
+		case tcp.SynRcvd:
+			return "it does not repeat its SYN any more, so the ACK seems to have arrived"
+		case tcp.FinWait1, tcp.Closing, tcp.LastAck:
+			return "it does not repeat its FIN any more, so the ACK seems to have arrived"
+		}
+	}
+	return e.Why()
 }
 
 // Ladders returns what was told, in the order of NewTeller's connections, as of now: the time that those were judged at, in

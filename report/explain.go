@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,7 +25,8 @@ const (
 	minLadderWidth = 80
 	maxLadderWidth = 120
 	stateWidth     = 12 // "ESTABLISHED" and a space
-	beforeRails    = 20 // time and packet
+	secondsWidth   = 10
+	packetWidth    = 7 // at least
 	quiet          = time.Second
 )
 
@@ -35,7 +37,12 @@ func ExplainText(w io.Writer, e *Explanation, opt TableOptions) error {
 		opt.Width = DefaultWidth
 	}
 	p := explainer{printer: printer{opt: opt, width: min(max(opt.Width, minLadderWidth), maxLadderWidth)}, d: &e.Ladder}
-	p.middle = p.width - beforeRails - 2*stateWidth - 2
+	p.packets = packetWidth
+	for i := range p.d.Steps {
+		p.packets = max(p.packets, len(strconv.FormatUint(p.d.Steps[i].Packet, 10)))
+	}
+	p.before = secondsWidth + 1 + p.packets + 2
+	p.middle = p.width - p.before - 2*stateWidth - 2
 	p.head()
 	p.row("", "", p.state(p.d.Begin[0], false), "", p.state(p.d.Begin[1], false), "")
 	for i := range p.d.Steps {
@@ -52,22 +59,26 @@ func ExplainText(w io.Writer, e *Explanation, opt TableOptions) error {
 
 type explainer struct {
 	printer
-	d      *ladder.Ladder
-	middle int // columns between the rails
+	d       *ladder.Ladder
+	packets int // columns of the packet numbers
+	before  int // columns before the rails: times and packets
+	middle  int // columns between the rails
 }
 
 func (p *explainer) head() {
 	c := &p.d.Connection
 	client, server := &c.Ends[tracker.Client], &c.Ends[tracker.Server]
 	at := time.Unix(0, c.Start).UTC().Format("2006-01-02 15:04:05.000000 UTC")
-	p.out.WriteString(p.styled(bold, fmt.Sprintf("Connection %d: client %v to server %v", c.ID,
-		addrPort(client.Addr, client.Port), addrPort(server.Addr, server.Port))) + "\n")
+	title := fmt.Sprintf("Connection %d: client %v to server %v", c.ID, addrPort(client.Addr, client.Port), addrPort(server.Addr, server.Port))
+	for line := range strings.SplitSeq(wrap("", "  ", title, p.width), "\n") {
+		p.out.WriteString(p.styled(bold, line) + "\n")
+	}
 	var facts []string
 	fact := func(format string, args ...any) { facts = append(facts, fmt.Sprintf(format, args...)) }
 	fact("first packet %s", at)
 	fact("%s and %s from the client", count(client.Packets, "packet"), count(client.PayloadBytes, "byte"))
 	fact("%s and %s from the server", count(server.Packets, "packet"), count(server.PayloadBytes, "byte"))
-	if c.HandshakeRTT > 0 {
+	if c.HandshakeRTT > 0 && client.State != tcp.SynRcvd && server.State != tcp.SynRcvd {
 		fact("handshake in %s", diagnosis.Age(time.Duration(c.HandshakeRTT)))
 	}
 	p.paragraph("  ", "  ", strings.Join(facts, "; ")+".")
@@ -76,9 +87,9 @@ func (p *explainer) head() {
 	}
 	p.out.WriteByte('\n')
 	names := [2]string{addrPort(client.Addr, client.Port).String(), addrPort(server.Addr, server.Port).String()}
-	p.out.WriteString(p.styled(bold, fmt.Sprintf("%10s %7s  %-*s%*s", "seconds", "packet", stateWidth+1, "CLIENT", p.width-beforeRails-stateWidth-1, "SERVER")) + "\n")
-	if gap := p.width - beforeRails - len(names[0]) - len(names[1]); gap > 0 {
-		p.out.WriteString(strings.Repeat(" ", beforeRails) + names[0] + strings.Repeat(" ", gap) + names[1] + "\n")
+	p.out.WriteString(p.styled(bold, fmt.Sprintf("%*s %*s  %-*s%*s", secondsWidth, "seconds", p.packets, "packet", stateWidth+1, "CLIENT", p.width-p.before-stateWidth-1, "SERVER")) + "\n")
+	if gap := p.width - p.before - len(names[0]) - len(names[1]); gap > 0 {
+		p.out.WriteString(strings.Repeat(" ", p.before) + names[0] + strings.Repeat(" ", gap) + names[1] + "\n")
 	}
 }
 
@@ -96,6 +107,11 @@ func (p *explainer) notes() (notes []string) {
 	}
 	if c.Visibility != tracker.BothSides {
 		notes = append(notes, fmt.Sprintf("Only what the %v sent was captured.", c.Visibility))
+	}
+	for role := range c.Ends {
+		if n := c.Ends[role].MissedBytes; n > 0 && c.Visibility == tracker.BothSides {
+			notes = append(notes, fmt.Sprintf("The capture does not hold %s of the %v's that the %v acknowledged.", count(n, "byte"), tracker.Role(role), tracker.Role(role).Peer()))
+		}
 	}
 	if p.d.Copies > 0 {
 		notes = append(notes, fmt.Sprintf("Left out: %s that the capture shows twice.", count(p.d.Copies, "packet")))
@@ -121,13 +137,16 @@ func (p *explainer) row(at, packet, left, between, right, style string) {
 	} else if strings.HasSuffix(between, "─") {
 		rightRail = "┤"
 	}
-	line := fmt.Sprintf("%10s %7s  %s%s%s%s%s %s", at, packet, p.styled(bold, left), strings.Repeat(" ", max(stateWidth-twwidth.Width(left), 0)),
-		leftRail, p.styledIf(style, between), rightRail, p.styled(bold, right))
-	p.out.WriteString(strings.TrimRight(line, " ") + "\n")
+	line := fmt.Sprintf("%*s %*s  %s%s%s%s%s", secondsWidth, at, p.packets, packet, p.styledIf(bold, left),
+		strings.Repeat(" ", max(stateWidth-twwidth.Width(left), 0)), leftRail, p.styledIf(style, between), rightRail)
+	if right != "" {
+		line += " " + p.styled(bold, right)
+	}
+	p.out.WriteString(line + "\n")
 }
 
 func (p *explainer) styledIf(style, text string) string {
-	if style == "" {
+	if style == "" || text == "" {
 		return text
 	}
 	return p.styled(style, text)
@@ -142,10 +161,11 @@ func (p *explainer) between(text, style string) {
 
 func (p *explainer) seconds(at int64) string {
 	d := time.Duration(at - p.d.Connection.Start)
-	if d.Abs() < 1000*time.Second {
-		return fmt.Sprintf("%.6f", d.Seconds())
+	for digits := 6; ; digits -= 3 {
+		if text := strconv.FormatFloat(d.Seconds(), 'f', digits, 64); len(text) <= secondsWidth || digits == 0 {
+			return text
+		}
 	}
-	return fmt.Sprintf("%.3f", d.Seconds())
 }
 
 func (p *explainer) step(i int) {
@@ -165,7 +185,7 @@ func (p *explainer) step(i int) {
 	}
 	packet := ""
 	if s.Packet != 0 {
-		packet = number(s.Packet)
+		packet = strconv.FormatUint(s.Packet, 10) // as in the sentences
 	}
 	switch {
 	case s.Kind == ladder.Segment || s.Kind == ladder.Run && s.Count() == 1:
@@ -185,7 +205,7 @@ func (p *explainer) step(i int) {
 		}
 	case s.Kind == ladder.Pause:
 		p.row(p.seconds(s.Time), "", states[0], "", states[1], "")
-		p.between(fmt.Sprintf("the %v: %s", s.From, s.Note), "")
+		p.between(s.Note, "")
 	}
 }
 
@@ -225,11 +245,15 @@ func (p *explainer) label(s *ladder.Step) string {
 			text += fmt.Sprintf(" ack %d", s.Ack)
 		}
 	}
-	if n := s.Payload[s.From]; n > 0 {
-		text += ", " + count(n, "byte")
+	n := s.Count()
+	if n > 1 {
+		text += " ×" + number(n)
 	}
-	if n := s.Count(); n > 1 {
-		text += fmt.Sprintf(" ×%d", n)
+	if payload := s.Payload[s.From]; payload > 0 {
+		text += ", " + count(payload, "byte")
+		if n > 1 {
+			text += " in all"
+		}
 	}
 	return text
 }
@@ -245,7 +269,10 @@ func words(s *ladder.Step) string {
 	}
 	text := strings.Join(parts, ": ")
 	if s.Count() > 1 && s.Last > s.Time {
-		text += fmt.Sprintf("; %d times in %s", s.Count(), diagnosis.Age(time.Duration(s.Last-s.Time)))
+		if text != "" {
+			text += "; "
+		}
+		text += "over " + diagnosis.Age(time.Duration(s.Last-s.Time))
 	}
 	return text
 }
@@ -296,8 +323,17 @@ func (p *explainer) foot() {
 	p.paragraph("", "", d.Missing.Text)
 	for role := range d.Connection.Ends {
 		e := &d.Connection.Ends[role]
-		if why := e.Why(); why != "" {
-			p.paragraph("  ", "  ", fmt.Sprintf("The %v is in %v (%v): %s.", tracker.Role(role), e.State, e.Certainty, why))
+		switch why := e.Why(); {
+		case why == "":
+		case e.State == tcp.Unknown:
+			p.paragraph("  ", "  ", fmt.Sprintf("The %v's state is not known: %s.", tracker.Role(role), why))
+		default:
+			p.paragraph("  ", "  ", fmt.Sprintf("The %v is in %v (%v): %s.", tracker.Role(role), e.State, certainties[e.Certainty], why))
 		}
 	}
+}
+
+// certainties explain the marks behind the states, too.
+var certainties = [...]string{
+	tracker.Assumed: "??, assumed", tracker.Presumed: "?, presumed", tracker.Confirmed: "confirmed",
 }
