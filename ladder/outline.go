@@ -2,6 +2,7 @@ package ladder
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 
 	"tcpleak/tcp"
@@ -21,8 +22,9 @@ func Outline(c *tracker.Connection, now int64) Ladder {
 		o.trouble(role)
 	}
 	slices.SortStableFunc(o.steps, func(a, b Step) int { return cmp.Or(cmp.Compare(a.Time, b.Time), cmp.Compare(a.Packet, b.Packet)) })
+	o.overlaps()
 	o.data()
-	return Ladder{Connection: *c, Now: now, Begin: o.begin(), Steps: o.states(), Missing: missing(c, now), Outlined: true}
+	return Ladder{Connection: *c, Now: now, Begin: beginning(c), Steps: o.states(), Missing: missing(c, now), Outlined: true}
 }
 
 type outline struct {
@@ -71,14 +73,23 @@ func (s *Step) times(n uint16) {
 	}
 }
 
+// before reports whether a was sent before b.
+func before(a, b tracker.Mark) bool {
+	return a.Seen() && (a.Time < b.Time || a.Time == b.Time && a.Packet < b.Packet)
+}
+
 func (o *outline) opening(x tracker.Role) {
 	e, peer := &o.c.Ends[x].Facts, &o.c.Ends[x.Peer()].Facts
 	switch {
 	case e.SYN.Flags.Any(tcp.ACK):
 		o.step(e.SYN, x, "handshake 2/3", "agrees, and asks to open its own direction").times(e.SYNs)
 	case e.SYN.Seen():
-		o.step(e.SYN, x, "handshake 1/3", "asks to open a connection").times(e.SYNs)
-		if peer.SYN.Flags.Any(tcp.ACK) {
+		note := "asks to open a connection"
+		if o.c.Opened == tracker.Simultaneous && before(peer.SYN, e.SYN) {
+			note = "asks, too: both ends open at once"
+		}
+		o.step(e.SYN, x, "handshake 1/3", note).times(e.SYNs)
+		if (peer.SYN.Flags.Any(tcp.ACK) || !peer.SYN.Seen()) && !e.FirstACK.Flags.Any(tcp.FIN) {
 			o.step(e.FirstACK, x, "handshake 3/3", "agrees: the connection is open")
 		}
 	}
@@ -90,7 +101,7 @@ func (o *outline) closing(x tracker.Role) {
 		return
 	}
 	fin, ack, note := "teardown 1/4", "teardown 2/4", "has nothing more to send, and closes its direction"
-	if peer.FIN.Seen() && (peer.FIN.Time < e.FIN.Time || peer.FIN.Time == e.FIN.Time && peer.FIN.Packet < e.FIN.Packet) {
+	if before(peer.FIN, e.FIN) {
 		fin, ack, note = "teardown 3/4", "teardown 4/4", "closes its direction, too"
 	}
 	o.step(e.FIN, x, fin, note).times(e.FINs)
@@ -101,16 +112,37 @@ func (o *outline) closing(x tracker.Role) {
 
 func (o *outline) trouble(x tracker.Role) {
 	e := &o.c.Ends[x].Facts
+	note := "resets the connection"
+	if o.c.Opened == tracker.Refused {
+		note = "refuses"
+	}
 	for _, m := range []tracker.Mark{e.RSTFirst, e.RST} {
 		if s := o.step(m, x, "", ""); s.Note == "" {
-			s.trouble("resets the connection")
+			s.trouble(note)
 		}
 	}
 	if e.ZeroWindow.Seen() {
-		o.step(e.ZeroWindow, x, "", "").trouble("its receive buffer is full: window 0, the application does not read")
+		o.step(e.ZeroWindow, x, "", "").trouble(full)
 	}
-	if e.Asked.Seen() && e.Repeats > 0 && e.Asked.Packet != e.SYN.Packet && e.Asked.Packet != e.FIN.Packet {
-		o.step(e.Asked, x, "", "").times(e.Repeats + 1)
+	if asks(&o.c.Ends[x], &o.c.Ends[x.Peer()]) && e.Asked.Packet != e.SYN.Packet && e.Asked.Packet != e.FIN.Packet {
+		o.step(e.Asked, x, "", "").trouble("no answer has come, although it asked again " + times(e.Repeats))
+	}
+}
+
+// overlaps takes out of a SYN or FIN that was sent several times those that are steps of their own.
+func (o *outline) overlaps() {
+	for i := range o.steps {
+		first := &o.steps[i]
+		x := first.From
+		if f := &o.c.Ends[x].Facts; first.Packet != f.SYN.Packet && first.Packet != f.FIN.Packet {
+			continue
+		}
+		for j := range o.steps {
+			again := &o.steps[j]
+			if i != j && again.From == x && again.Flags&first.Flags&(tcp.SYN|tcp.FIN) != 0 && first.Segments[x] > 1 {
+				first.Segments[x]--
+			}
+		}
 	}
 }
 
@@ -134,28 +166,32 @@ func (o *outline) data() {
 	for role := range o.c.Ends {
 		e := &o.c.Ends[role]
 		run.Segments[role] = max(e.Packets, counted[role]) - counted[role]
-		run.Payload[role], run.Again[role] = e.PayloadBytes, e.Retransmitted
+		run.Again[role] = e.Retransmitted
+		if carrier := o.carrier(role); run.Segments[role] == 0 && carrier != nil {
+			carrier.Payload[role] = e.PayloadBytes
+		} else {
+			run.Payload[role] = e.PayloadBytes
+		}
 	}
 	if run.Count() > 0 {
 		o.steps = slices.Insert(o.steps, at, run)
 	}
 }
 
-// begin returns what both ends were in before.
-func (o *outline) begin() (begin [2]tcp.State) {
-	if o.c.Opened == tracker.Midstream {
-		return begin
+// carrier returns the step that must have carried what an end sent if nothing is left beside the steps: the FIN is the likeliest.
+func (o *outline) carrier(role int) (carrier *Step) {
+	for i := range o.steps {
+		if s := &o.steps[i]; int(s.From) == role && s.Segments[role] > 0 && !s.Flags.Any(tcp.RST) &&
+			(carrier == nil || s.Flags.Any(tcp.FIN) || carrier.Flags.Any(tcp.SYN)) {
+			carrier = s
+		}
 	}
-	begin[tracker.Client] = tcp.Closed
-	if o.c.Ends[tracker.Server].Facts.SYN.Seen() {
-		begin[tracker.Server] = tcp.Listen
-	}
-	return begin
+	return carrier
 }
 
 // states fills in the states of the steps, and adds what changed between them.
 func (o *outline) states() []Step {
-	states, next := o.begin(), [2]int{}
+	states, next := beginning(o.c), [2]int{}
 	enter := func(s *Step, until int64) {
 		for role := range states {
 			for next[role] < len(o.phases[role]) && o.phases[role][next[role]].From <= until {
@@ -178,7 +214,7 @@ func (o *outline) states() []Step {
 	for role := range o.c.Ends {
 		if left := o.phases[role][next[role]:]; len(left) > 0 {
 			e := &o.c.Ends[role]
-			s := Step{Kind: Pause, From: tracker.Role(role), Time: left[len(left)-1].From, Note: e.Why()}
+			s := Step{Kind: Pause, From: tracker.Role(role), Time: left[len(left)-1].From, Note: fmt.Sprintf("the %v: %s", tracker.Role(role), e.Why())}
 			s.Last = s.Time
 			enter(&s, s.Time)
 			o.steps = append(o.steps, s)

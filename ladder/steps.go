@@ -341,13 +341,16 @@ func (l *telling) classify(step *Step, s *tcp.Segment, taken *tracker.Taken) (sp
 		special = true
 		l.closed[from] = closed
 		if closed {
-			step.trouble("window 0: its receive buffer is full, as the application does not read")
+			step.trouble(full)
 		} else {
 			step.note("its window is open again")
 		}
 	}
 	return special
 }
+
+// full is what a zero window means.
+const full = "window 0: its receive buffer is full, as the application does not read"
 
 func (s *Step) note(text string) {
 	if s.Note != "" {
