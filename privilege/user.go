@@ -36,7 +36,7 @@ func choose(wanted string, c caller) (*account, error) {
 		// The program's file has the set-user-ID bit, and whoever calls it makes up its environment: that is not asked.
 		return number(strconv.Itoa(c.uid), c.gid), nil
 	}
-	for _, by := range []struct{ user, group string }{{"SUDO_UID", "SUDO_GID"}, {"DOAS_USER", ""}, {"PKEXEC_UID", ""}} {
+	for _, by := range invokers {
 		name := c.getenv(by.user)
 		if name == "" {
 			continue
@@ -58,6 +58,23 @@ func choose(wanted string, c caller) (*account, error) {
 		return a, nil
 	}
 	return number("65534", 65534), nil // an image without a list of users
+}
+
+// invokers are what sudo, run0, doas and pkexec leave in the environment.
+var invokers = [...]struct{ user, group string }{{"SUDO_UID", "SUDO_GID"}, {"DOAS_USER", ""}, {"PKEXEC_UID", ""}}
+
+// ByRootItself reports whether the process is root's, and nobody has called sudo or the like to start it. Drop then becomes
+// nobody, who can write hardly anywhere; Config.User "root" keeps what root owns within reach, without capabilities.
+func ByRootItself() bool {
+	if os.Geteuid() != 0 || os.Getuid() != 0 {
+		return false
+	}
+	for _, by := range invokers {
+		if os.Getenv(by.user) != "" {
+			return false
+		}
+	}
+	return true
 }
 
 // find looks for a user by name or number. A number that is not listed is its own group, for want of a better.
