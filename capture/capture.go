@@ -36,6 +36,9 @@ type Config struct {
 	Filter string          // tcpdump expression; "" lets everything pass
 	Encaps *tcp.EncapTable // gives VLANs and tunnels their ids; required
 
+	// For files only.
+	Spool bool // keep what comes through pipes in a temporary file in $TMPDIR, so that it can be read again
+
 	// For live sources only.
 	SnapLen     int           // octets kept of each packet; 0 is DefaultSnapLen
 	BufferBytes int           // kernel buffer per interface; 0 is DefaultBufferBytes

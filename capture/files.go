@@ -32,47 +32,79 @@ func OpenFiles(names []string, cfg Config) (Source, error) {
 	if err != nil {
 		return nil, err
 	}
-	return openFiles(names, cfg, nil)
+	if err := CheckFilter(cfg.Filter); err != nil {
+		return nil, err
+	}
+	s := newFileSource(names, make(map[string]*origin), cfg)
+	if err := s.openAll(cfg.Spool); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
-// Again opens the files of s once more, from their beginning, with their ids of encapsulations in another table: the two
-// sources deliver the same. ok is false where that is not possible or not cheap: with pipes, interfaces, compressed files and
-// filters.
+// Again is Reopen where that is cheap: ok is false with pipes, interfaces, compressed files and filters.
 func Again(s Source, encaps *tcp.EncapTable) (again Source, ok bool, err error) {
 	files, ok := s.(*fileSource)
 	if !ok || !files.cheap {
 		return nil, false, nil
 	}
-	again, err = openFiles(files.names, Config{Encaps: encaps}, files.sizes)
+	again, err = Reopen(s, encaps)
 	return again, err == nil, err
 }
 
-// openFiles opens the files as far as sizes says; all of them without.
-func openFiles(names []string, cfg Config, sizes map[string]int64) (Source, error) {
-	if err := CheckFilter(cfg.Filter); err != nil {
+// Reopen opens the files of s once more, from their beginning and with the same filter, with their ids of encapsulations in
+// another table: the two sources deliver the same, as far as s was opened. s may be in use or closed. What came through a
+// pipe is there only with Config.Spool, as far as s has read it; an interface cannot be read again.
+func Reopen(s Source, encaps *tcp.EncapTable) (Source, error) {
+	files, err := reopenable(s)
+	if err != nil {
 		return nil, err
 	}
+	again := newFileSource(files.names, files.origins, Config{Filter: files.stats.Filter, Encaps: encaps})
+	if err := again.openAll(false); err != nil {
+		return nil, err
+	}
+	return again, nil
+}
+
+// reopenable returns s if its files can be read a second time.
+func reopenable(s Source) (*fileSource, error) {
+	files, ok := s.(*fileSource)
+	if !ok {
+		return nil, errors.New("packets of an interface pass by once: save them with -w FILE, and read that with -r FILE")
+	}
+	for _, name := range files.names {
+		if err := files.origins[name].again(); err != nil {
+			return nil, fmt.Errorf("%s: %w", displayName(name), err)
+		}
+	}
+	return files, nil
+}
+
+func newFileSource(names []string, origins map[string]*origin, cfg Config) *fileSource {
 	s := &fileSource{
 		decoder: decoder{encaps: cfg.Encaps},
 		done:    make(chan struct{}),
 		filters: make(map[linkType]*filter),
 		names:   names,
-		sizes:   sizes,
+		origins: origins,
 		cheap:   cfg.Filter == "",
 	}
-	if sizes == nil {
-		s.sizes = make(map[string]int64)
-	}
 	s.stats.Filter = cfg.Filter
+	return s
+}
+
+// openAll opens all files.
+func (s *fileSource) openAll(spool bool) error {
 	var files []*file
-	for _, name := range names {
-		f, err := s.inspect(name, len(names) == 1)
+	for _, name := range s.names {
+		f, err := s.inspect(name, len(s.names) == 1, spool)
 		if err != nil {
 			close(s.done)
 			for _, open := range files {
 				open.close()
 			}
-			return nil, err
+			return err
 		}
 		files = append(files, f)
 	}
@@ -89,12 +121,12 @@ func openFiles(names []string, cfg Config, sizes map[string]int64) (Source, erro
 		}
 	}
 	if slices.ContainsFunc(files, func(f *file) bool { return f.size < 0 }) {
-		return s, nil
+		return nil
 	}
 	for _, f := range files {
 		s.stats.BytesTotal += f.size
 	}
-	return s, nil
+	return nil
 }
 
 // expand turns names and patterns into the names of files, each once.
@@ -140,13 +172,14 @@ type fileSource struct {
 	totals
 	filters map[linkType]*filter
 	names   []string
-	sizes   map[string]int64 // octets that are read of each file
-	cheap   bool             // to read again; as far as the files were opened
-	read    atomic.Int64     // octets of the files, as they are stored
-	waiting []*file          // by first packet, not yet reached
-	active  []*file          // a heap, the file with the earliest packet first
-	err     error            // why nothing more comes
-	records [64]record       // few enough that these and their headers stay in the first cache
+	origins map[string]*origin // by name
+	cheap   bool               // to read again; as far as the files were opened
+	read    atomic.Int64       // octets of the files, as they are stored
+	waiting []*file            // by first packet, not yet reached
+	active  []*file            // a heap, the file with the earliest packet first
+	err     error              // why nothing more comes
+	copier  *copier            // takes the packets as they are, undecoded; usually nil
+	records [64]record         // few enough that these and their headers stay in the first cache
 
 	reading sync.Mutex // held by Read, so that Close closes no file under it
 	done    chan struct{}
@@ -157,7 +190,9 @@ type fileSource struct {
 type file struct {
 	name  string
 	index int   // in Stats.Sources
-	size  int64 // -1 if it is not a regular file
+	size  int64 // -1 if nobody knows, as with a pipe
+	from  *origin
+	again bool  // it has been read before, by another source
 	first int64 // time of its first packet
 	over  bool  // nothing is left to read
 
@@ -175,43 +210,34 @@ func (f *file) close() {
 }
 
 // inspect finds out where a file belongs. Unless it is the only one or cannot be opened twice, it is closed again.
-func (s *fileSource) inspect(name string, only bool) (*file, error) {
+func (s *fileSource) inspect(name string, only, spool bool) (*file, error) {
 	f := &file{name: name, index: len(s.stats.Sources)}
 	s.stats.Sources = append(s.stats.Sources, SourceStats{Name: name})
-	info, err := os.Stdin.Stat()
-	if name != "-" {
-		info, err = os.Stat(name)
-	} else {
-		s.cheap = false
+	if f.from, f.again = s.origins[name]; !f.again {
+		var err error
+		if f.from, err = newOrigin(name, spool); err != nil {
+			return nil, err
+		}
+		s.origins[name] = f.from
 	}
-	if err != nil {
-		return nil, fileError(name, err)
+	f.size = f.from.size
+	if f.again && f.from.spool != nil {
+		f.size = f.from.spool.size()
 	}
-	if info.IsDir() {
-		return nil, fmt.Errorf("%s: is a directory: name the files in it, as '%s'", name, filepath.Join(name, "*"))
-	}
-	size, known := s.sizes[name]
-	if !known {
-		size = info.Size()
-		s.sizes[name] = size
-	}
-	f.size = size
-	if f.size == 0 && !only && info.Mode().IsRegular() {
+	pipe := f.size < 0
+	if f.size == 0 && !only {
 		// The newest of a rotated set is empty until tcpdump flushes it: no reason to refuse the others.
 		f.over, f.first = true, math.MaxInt64
 		source := &s.stats.Sources[f.index]
 		source.Truncated, source.Truncation = true, "it is empty"
 		return f, nil
 	}
-	if !info.Mode().IsRegular() {
-		f.size = -1
-		s.cheap = false
-		if only {
-			f.first = math.MinInt64
-			return f, nil
-		}
+	s.cheap = s.cheap && !pipe && name != "-"
+	if pipe && only {
+		f.first = math.MinInt64
+		return f, nil
 	}
-	keep := only || f.size < 0 || name == "-"
+	keep := only || pipe || name == "-"
 	progress := &s.read
 	if !keep {
 		progress = new(atomic.Int64) // what is read twice counts once
@@ -234,19 +260,9 @@ func (s *fileSource) inspect(name string, only bool) (*file, error) {
 
 // open reads a file up to its first packet, or finds it over.
 func (s *fileSource) open(f *file, progress *atomic.Int64) error {
-	in := os.Stdin
-	if f.name != "-" {
-		var err error
-		if in, err = os.Open(f.name); err != nil {
-			return fileError(f.name, err)
-		}
-		f.closers = append(f.closers, func() { in.Close() })
-	}
-	var r io.Reader
-	if f.size < 0 {
-		r = newInterruptible(in, s.done)
-	} else {
-		r = io.LimitReader(in, f.size)
+	r, err := s.reader(f)
+	if err != nil {
+		return err
 	}
 	if err := s.start(f, &counter{r, progress}); err != nil {
 		f.close()
@@ -256,6 +272,33 @@ func (s *fileSource) open(f *file, progress *atomic.Int64) error {
 		return s.finish(f, err)
 	}
 	return nil
+}
+
+// reader opens a file.
+func (s *fileSource) reader(f *file) (io.Reader, error) {
+	if f.again {
+		r, release, err := f.from.reopen(f.name, f.size)
+		if err == nil {
+			f.closers = append(f.closers, release)
+		}
+		return r, err
+	}
+	in := os.Stdin
+	if f.name != "-" {
+		var err error
+		if in, err = os.Open(f.name); err != nil {
+			return nil, fileError(f.name, err)
+		}
+		f.closers = append(f.closers, func() { in.Close() })
+	}
+	if f.size >= 0 {
+		return io.LimitReader(in, f.size), nil
+	}
+	r := io.Reader(newInterruptible(in, s.done))
+	if f.from.spool != nil {
+		r = f.from.spool.tee(r)
+	}
+	return r, nil
 }
 
 // start makes f.packets read what r holds.
@@ -280,14 +323,14 @@ func (s *fileSource) recognise(f *file, r io.Reader) error {
 	if err != nil && !ended(err) {
 		return err
 	}
-	newTap := func(link linkType) (*tap, error) { return s.tap(f, link) }
+	newTap := func(network uint32, nanos bool) (*tap, error) { return s.tap(f, network, nanos) }
 	format := "pcap"
 	switch {
 	case len(h) == 4 && binary.BigEndian.Uint32(h) == magicPcapng:
 		format = "pcapng"
-		f.packets = newPcapngReader(w, newTap)
+		f.packets = newPcapngReader(w, newTap, s.copier != nil)
 	case len(h) == 4 && isPcap(h):
-		f.packets, err = newPcapReader(w, newTap)
+		f.packets, err = newPcapReader(w, newTap, s.copier != nil)
 	default:
 		err = notCapture(w)
 	}
@@ -307,14 +350,18 @@ func (b brokenReader) next(*packet) error { return b.truncation }
 func (brokenReader) ahead([]record, int64) (int, *tap, []byte) { return 0, nil, nil }
 
 // tap notes that f has packets of a link type.
-func (s *fileSource) tap(f *file, link linkType) (*tap, error) {
+func (s *fileSource) tap(f *file, network uint32, nanos bool) (*tap, error) {
+	link := linkType(network & 0xffff)
 	s.mu.Lock()
 	types := &s.stats.Sources[f.index].LinkTypes
 	if !slices.Contains(*types, link.String()) && len(*types) < 100 {
 		*types = append(*types, link.String())
 	}
 	s.mu.Unlock()
-	t := &tap{link: link}
+	t := &tap{link: link, network: network, nanos: nanos}
+	if s.copier != nil {
+		s.copier.meet(t)
+	}
 	if !link.supported() {
 		return t, nil
 	}
@@ -373,7 +420,7 @@ func (s *fileSource) fill(batch []tcp.Segment, limit int) (n int) {
 		n += s.take(batch[n:], s.records[:1], p.on, p.data)
 		// One by one is for files that overlap, and for the packet across the end of the buffer.
 		for before := s.others(); n < len(batch); {
-			k, on, buf := f.packets.ahead(s.records[:min(len(s.records), len(batch)-n, limit)], before)
+			k, on, buf := f.packets.ahead(s.records[:min(len(s.records), len(batch)-n, limit-1)], before)
 			if k == 0 {
 				break
 			}
@@ -409,6 +456,10 @@ func (s *fileSource) others() int64 {
 func (s *fileSource) take(batch []tcp.Segment, records []record, on *tap, buf []byte) (n int) {
 	number := s.packets + 1
 	s.seenAll(records)
+	if s.copier != nil {
+		s.copier.take(number, records, on, buf)
+		return 0
+	}
 	plain := on.link == linkEthernet && on.filter == nil
 	for i := 0; i < len(records); i++ {
 		if plain {

@@ -13,14 +13,31 @@ import (
 type packet struct {
 	time int64  // nanoseconds since 1970
 	data []byte // what the capture kept, in the reader's buffer: valid until the next packet is read
-	wire int    // length on the wire, without a frame check sequence
+	wire int    // length on the wire, without a frame check sequence unless the reader is told to count it
 	on   *tap
 }
 
 // tap is where packets were captured: the one interface of a pcap file, or one of a pcapng file's.
 type tap struct {
-	link   linkType
-	filter *filter // nil lets everything pass
+	link    linkType
+	network uint32  // the link type as a pcap file's header tells it, with what it says of a frame check sequence
+	nanos   bool    // stamped finer than to the microsecond
+	filter  *filter // nil lets everything pass
+}
+
+// A pcap file tells in the upper bits beside its link type how long the frame check sequences at the end of its packets
+// are: in words of 16 bits, if another bit is set.
+const (
+	fcsPresent    = 1 << 26
+	fcsWordsShift = 28
+)
+
+// fcsLength returns the octets of frame check sequence that a pcap file's network field tells of.
+func fcsLength(network uint32) uint32 {
+	if network&fcsPresent == 0 {
+		return 0
+	}
+	return network >> fcsWordsShift * 2
 }
 
 // packetReader walks the packets of one capture file. next fills in p, or returns io.EOF at the end, *truncation if the
@@ -40,8 +57,8 @@ type record struct {
 	wire     int    // as in packet
 }
 
-// tapMaker prepares for packets of a link type.
-type tapMaker func(linkType) (*tap, error)
+// tapMaker prepares for packets of a tap's kind; its arguments are fields of tap.
+type tapMaker func(network uint32, nanos bool) (*tap, error)
 
 // truncation is the error of a capture that breaks off.
 type truncation struct {
@@ -92,8 +109,9 @@ const (
 
 var errModified = errors.New("a modified pcap format with other packet headers: convert it with editcap -F pcap IN OUT")
 
-// newPcapReader reads the file header, which must be at hand: its magic number has been seen.
-func newPcapReader(w *window, newTap tapMaker) (*pcapReader, error) {
+// newPcapReader reads the file header, which must be at hand: its magic number has been seen. withFCS leaves lengths on the
+// wire as they are.
+func newPcapReader(w *window, newTap tapMaker, withFCS bool) (*pcapReader, error) {
 	h, err := w.peek(pcapFileHeaderLen)
 	if err != nil {
 		return nil, brokenOff(w, len(h), err, "the file header")
@@ -117,16 +135,14 @@ func newPcapReader(w *window, newTap tapMaker) (*pcapReader, error) {
 		return nil, fmt.Errorf("pcap version %d.%d, only 2.x is known: convert it with editcap -F pcap IN OUT", major, minor)
 	}
 	r.limit = max(order.Uint32(h[16:]), maxPacket)
-	// The upper bits tell of a frame check sequence, in words of 16 bits, if bit 26 is set.
 	network := order.Uint32(h[20:])
-	if network&(1<<26) != 0 {
-		r.fcs = network >> 28 * 2
+	if !withFCS {
+		r.fcs = fcsLength(network)
 	}
-	link := linkType(network & 0xffff)
-	if !link.supported() {
+	if link := linkType(network & 0xffff); !link.supported() {
 		return nil, fmt.Errorf("link type %v is not supported: capture on an Ethernet, Wi-Fi, PPP, loopback or IP interface", link)
 	}
-	r.on, err = newTap(link)
+	r.on, err = newTap(network, r.nanos == 1)
 	w.pos += pcapFileHeaderLen
 	return r, err
 }

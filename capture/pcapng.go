@@ -12,6 +12,7 @@ type pcapngReader struct {
 	*window
 	newTap  tapMaker
 	big     bool
+	withFCS bool        // lengths on the wire include the frame check sequence
 	taps    []pcapngTap // the current section's interfaces
 	time    int64       // of the last packet, for those that have none
 	packets uint64
@@ -37,6 +38,15 @@ const (
 	blockTrailerLen = 4
 )
 
+// Options of an interface description.
+const (
+	optionEnd        = 0
+	optionName       = 2
+	optionResolution = 9
+	optionFCSLength  = 13
+	optionTimeOffset = 14
+)
+
 const (
 	// maxInterfaces bounds a section's interface list; a description takes but 20 octets of a file.
 	maxInterfaces = 1 << 16
@@ -45,8 +55,8 @@ const (
 	maxDescription = 64 << 10
 )
 
-func newPcapngReader(w *window, newTap tapMaker) *pcapngReader {
-	return &pcapngReader{window: w, newTap: newTap}
+func newPcapngReader(w *window, newTap tapMaker, withFCS bool) *pcapngReader {
+	return &pcapngReader{window: w, newTap: newTap, withFCS: withFCS}
 }
 
 func (r *pcapngReader) u16(b []byte) uint16 {
@@ -151,34 +161,35 @@ func (r *pcapngReader) describe(length uint32) error {
 		return brokenOff(r.window, len(b), err, "an interface description")
 	}
 	t := pcapngTap{snapLen: r.u32(b[12:]), clock: microseconds}
-	if t.on, err = r.newTap(linkType(r.u16(b[8:]))); err != nil {
+	r.options(&t, b[16:max(16, len(b)-blockTrailerLen)])
+	network := uint32(r.u16(b[8:]))
+	if words := t.fcs / 2; t.fcs > 0 && words <= 0xf {
+		network |= fcsPresent | words<<fcsWordsShift
+	}
+	if r.withFCS {
+		t.fcs = 0
+	}
+	if t.on, err = r.newTap(network, t.clock.finer()); err != nil {
 		return err
 	}
-	r.options(&t, b[16:max(16, len(b)-blockTrailerLen)])
 	r.taps = append(r.taps, t)
 	return r.pass(length)
 }
 
 // options reads those of an interface that change what its packets mean.
 func (r *pcapngReader) options(t *pcapngTap, b []byte) {
-	const (
-		end        = 0
-		resolution = 9
-		fcsLength  = 13
-		timeOffset = 14
-	)
 	for len(b) >= 4 {
 		code, length := r.u16(b), int(r.u16(b[2:]))
 		b = b[4:]
-		if code == end || length > len(b) {
+		if code == optionEnd || length > len(b) {
 			return
 		}
 		switch {
-		case code == resolution && length == 1:
+		case code == optionResolution && length == 1:
 			t.clock.resolution = b[0]
-		case code == fcsLength && length == 1:
+		case code == optionFCSLength && length == 1:
 			t.fcs = uint32(b[0])
-		case code == timeOffset && length == 8:
+		case code == optionTimeOffset && length == 8:
 			first, second := uint64(r.u32(b)), uint64(r.u32(b[4:]))
 			if r.big {
 				first, second = second, first
@@ -292,6 +303,9 @@ type clock struct {
 }
 
 var microseconds = clock{resolution: 6}
+
+// finer reports whether a unit is not a whole number of microseconds. Of the powers of two, 2⁻⁶ s is the smallest that is one.
+func (c clock) finer() bool { return c.resolution&0x7f > 6 }
 
 // farthest bounds time stamps to 146 years around 1970, so that the distance between two of them fits an int64.
 const farthest = 1<<62 - 1

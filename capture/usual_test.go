@@ -35,7 +35,7 @@ func compareUsual(t *testing.T, b []byte, wire int) bool {
 // frames returns the packets of a pcap file.
 func frames(t testing.TB, file []byte) (all []rec) {
 	t.Helper()
-	r, err := newPcapReader(newWindow(bytes.NewReader(file)), func(link linkType) (*tap, error) { return &tap{link: link}, nil })
+	r, err := newPcapReader(newWindow(bytes.NewReader(file)), func(network uint32, _ bool) (*tap, error) { return &tap{link: linkType(network)}, nil }, false)
 	if err != nil {
 		t.Fatal(err)
 	}
