@@ -37,6 +37,7 @@ type options struct {
 	bufferMiB      int
 	promiscuous    bool
 	duration       time.Duration
+	flagged        string
 }
 
 const maxBufferMiB = 2047 // libpcap takes octets in 31 bits
@@ -93,6 +94,7 @@ func newCommand(stdout, stderr io.Writer) *cobra.Command {
 	f.StringArrayVarP(&o.interfaces, "interface", "i", nil, "capture on a network `INTERFACE`, any or lo among them; repeatable; needs root or capabilities")
 	f.StringVar(&o.format, "format", "table", "write a `table`, json (one object per line) or csv (connections)")
 	f.BoolVar(&o.all, "all", false, "list all connections in the table, also those that ended cleanly")
+	f.StringVar(&o.flagged, "write-flagged", "", "with -r: write the packets of the connections that have findings to `FILE`, as they were")
 	f.StringVar(&o.failOn, "fail-on", "", "exit with status 1 if there is a finding of this `SEVERITY` or worse: info, warning or critical")
 	o.addJudgement(f)
 	f.IntVarP(&o.snapLen, "snapshot-length", "s", capture.DefaultSnapLen, "with -i: keep `N` bytes of each packet")
@@ -170,7 +172,10 @@ func (o *options) job(cmd *cobra.Command, args []string) (*job, error) {
 	if cmd.Flags().Changed("duration") && o.duration <= 0 {
 		return nil, fmt.Errorf("--duration must be more than 0")
 	}
-	j := &job{live: live, all: o.all, duration: o.duration}
+	if live && o.flagged != "" {
+		return nil, fmt.Errorf("--write-flagged reads the packets again, and those of an interface are gone: save them with tcpdump -w, then use -r")
+	}
+	j := &job{live: live, all: o.all, duration: o.duration, flagged: o.flagged, again: o.flagged != ""}
 	switch o.format {
 	case "table", "json", "csv":
 		j.format = o.format
@@ -216,7 +221,7 @@ func (o *options) prepare(j *job, filter []string) (err error) {
 	j.open = func() (capture.Source, error) {
 		return o.open(capture.Config{
 			Filter: strings.Join(filter, " "), Encaps: j.encaps,
-			SnapLen: o.snapLen, BufferBytes: o.bufferMiB << 20, Promiscuous: o.promiscuous,
+			Spool: j.again, SnapLen: o.snapLen, BufferBytes: o.bufferMiB << 20, Promiscuous: o.promiscuous,
 		})
 	}
 	j.limits = tracker.Config{MaxConnections: o.maxConnections, TimeWait: o.timeWait, Seed: rand.Uint64()}

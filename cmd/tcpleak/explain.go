@@ -64,7 +64,7 @@ func explainCommand(stdout, stderr io.Writer) *cobra.Command {
 				}
 				args = args[1:]
 			}
-			j := &job{stdout: stdout, stderr: stderr, format: o.format}
+			j := &job{stdout: stdout, stderr: stderr, format: o.format, again: true}
 			if j.format != "table" && j.format != "json" {
 				return fmt.Errorf("--format %s: explain has table and json", o.format)
 			}
@@ -143,7 +143,7 @@ func (j *job) explain(ctx context.Context, ch choice) error {
 	if err != nil {
 		return err
 	}
-	ladders, err := j.tell(ctx, connections, now)
+	ladders, err := j.tell(ctx, source, connections, now)
 	if err != nil {
 		return err
 	}
@@ -225,15 +225,15 @@ func pick(a *diagnosis.Analysis, ch choice) (connections []tracker.Connection, m
 }
 
 // tell reads the capture once more, and returns the ladders of the connections.
-func (j *job) tell(ctx context.Context, connections []tracker.Connection, now int64) ([]ladder.Ladder, error) {
-	source, err := j.open()
+func (j *job) tell(ctx context.Context, source capture.Source, connections []tracker.Connection, now int64) ([]ladder.Ladder, error) {
+	again, err := capture.Reopen(source, j.encaps)
 	if err != nil {
 		return nil, err
 	}
-	defer source.Close()
-	defer closeAfter(ctx, source)()
+	defer again.Close()
+	defer closeAfter(ctx, again)()
 	teller := ladder.NewTeller(tracker.New(j.limits), connections)
-	if err := eachBatch(source, teller.Add); err != nil {
+	if err := eachBatch(again, teller.Add); err != nil {
 		return nil, err
 	}
 	if ctx.Err() != nil {

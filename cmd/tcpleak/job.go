@@ -36,6 +36,8 @@ type job struct {
 	format         string
 	all            bool
 	failOn         *diagnosis.Severity
+	again          bool     // the files are read more than once
+	flagged        string   // a file for the packets of connections with findings; "" is none
 	later          []string // see bid
 }
 
@@ -57,7 +59,7 @@ func (j *job) run(ctx context.Context) error {
 	if readErr == nil && j.format == "csv" {
 		j.warn(source.Stats())
 	}
-	worst, err := j.report(source)
+	worst, err := j.report(ctx, source)
 	if err := errors.Join(readErr, err); err != nil {
 		return err
 	}
@@ -191,15 +193,19 @@ func (j *job) noteDrops(stats capture.Stats) {
 }
 
 // report writes the report, as of the last packet, and returns the worst severity in it, -1 without findings.
-func (j *job) report(source capture.Source) (worst int, err error) {
-	return j.reportAt(source, source.Last())
+func (j *job) report(ctx context.Context, source capture.Source) (worst int, err error) {
+	analysis, worst, err := j.reportAt(source, source.Last())
+	if err == nil && j.flagged != "" {
+		err = j.writeFlagged(ctx, source, analysis)
+	}
+	return worst, err
 }
 
-func (j *job) reportAt(source capture.Source, now int64) (worst int, err error) {
+func (j *job) reportAt(source capture.Source, now int64) (analysis *diagnosis.Analysis, worst int, err error) {
 	stats := source.Stats()
 	j.noteDrops(stats)
 	worst = -1
-	analysis := j.analyze(now, stats)
+	analysis = j.analyze(now, stats)
 	for i := range analysis.Findings {
 		worst = max(worst, int(analysis.Findings[i].Severity))
 	}
@@ -213,7 +219,7 @@ func (j *job) reportAt(source capture.Source, now int64) (worst int, err error) 
 	default:
 		err = report.Table(w, r, j.tableOptions())
 	}
-	return worst, errors.Join(err, w.Flush())
+	return analysis, worst, errors.Join(err, w.Flush())
 }
 
 func (j *job) reportOn(analysis *diagnosis.Analysis, stats capture.Stats) report.Report {

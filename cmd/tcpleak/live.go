@@ -68,7 +68,7 @@ func (j *job) watch(ctx context.Context, source capture.Source) error {
 		select {
 		case <-asked:
 			// What stands now: of a capture that goes on, silence counts up to this moment.
-			if _, err := w.reportAt(source, w.now); err != nil {
+			if _, _, err := w.reportAt(source, w.now); err != nil {
 				return err
 			}
 		default:
