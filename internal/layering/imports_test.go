@@ -3,6 +3,7 @@
 //	cmd/tcpleak → report → ladder → diagnosis → tracker → reassembly → tcp
 //	            → capture → tcp                → compat     → tcp
 //	            → privilege
+//	              sockets → tcp
 package layering
 
 import (
@@ -35,6 +36,8 @@ var rules = map[string][]string{
 	"report":     {"ladder", "diagnosis", "tracker", "tcp", "github.com/olekukonko/tablewriter"},
 
 	"diagnosis/trend": {},
+
+	"sockets": {"tcp", "github.com/vishvananda/netlink", "golang.org/x/sys"},
 
 	"capture": {"tcp", "github.com/google/gopacket", "github.com/klauspost/compress"},
 
