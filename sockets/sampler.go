@@ -10,10 +10,10 @@ import (
 const (
 	// DefaultOften are the states that a connection should leave soon, and LISTEN, whose queue says who does not accept.
 	// They are few on a healthy host, so that asking for them costs little more than the kernel's walk.
-	DefaultOften = 1<<tcp.SynSent | 1<<tcp.SynRcvd | 1<<tcp.FinWait1 | 1<<tcp.FinWait2 | 1<<tcp.CloseWait | 1<<tcp.Closing |
+	DefaultOften States = 1<<tcp.SynSent | 1<<tcp.SynRcvd | 1<<tcp.FinWait1 | 1<<tcp.FinWait2 | 1<<tcp.CloseWait | 1<<tcp.Closing |
 		1<<tcp.LastAck | 1<<tcp.Listen
 	// DefaultRarely is ESTABLISHED: most sockets, most of them fine.
-	DefaultRarely = 1 << tcp.Established
+	DefaultRarely States = 1 << tcp.Established
 )
 
 // The defaults of Config. They follow from what a question costs, in processor time, most of it the kernel's; measured on two
