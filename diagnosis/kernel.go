@@ -29,13 +29,9 @@ type Holder struct {
 	Container string // "" outside of containers
 }
 
-// String is for people: "pid 4242 java, fd 87".
-func (h Holder) String() string {
-	text := fmt.Sprintf("pid %d %s, fd %d", h.PID, h.Name, h.FD)
-	if h.Container != "" {
-		text += " in " + h.Container
-	}
-	return text
+// SortHolders orders holders by process and descriptor.
+func SortHolders(holders []Holder) {
+	slices.SortFunc(holders, func(a, b Holder) int { return cmp.Or(cmp.Compare(a.PID, b.PID), cmp.Compare(a.FD, b.FD)) })
 }
 
 // FromKernel returns findings that rest on what the kernel says of its sockets, not on packets, the worst first: sockets that
@@ -64,7 +60,7 @@ func (r *Rules) FromKernel(old []Socket, disagreements []Disagreement, now int64
 		f.Since = min(f.Since, since(s))
 		f.For = time.Duration(now - f.Since)
 		for _, h := range s.Holders {
-			if len(f.Holders) < maxHolders {
+			if len(f.Holders) < maxHolders && !slices.Contains(f.Holders, h) {
 				f.Holders = append(f.Holders, h)
 			}
 		}
@@ -84,7 +80,11 @@ func (r *Rules) FromKernel(old []Socket, disagreements []Disagreement, now int64
 		if role == tracker.Client {
 			where = "dport"
 		}
-		f.Summary = fmt.Sprintf("%s on %s in CLOSE_WAIT since before the capture began: %s.", sockets(f.Count), s.Local.Addr(), service)
+		side := "of the server " + service.String()
+		if role == tracker.Client {
+			side = fmt.Sprintf("of the client %s to %s", s.Local.Addr(), service)
+		}
+		f.Summary = fmt.Sprintf("%s %s in CLOSE_WAIT since before the capture began.", sockets(f.Count), side)
 		f.Cause = "The kernel lists them; their FIN passed before the capture began, so how long they have been so is not known. The application " +
 			"has not called close() on them."
 		f.Next, f.Command = fmt.Sprintf("On %s, see whether the number grows, and which process holds them", s.Local.Addr()),
@@ -119,6 +119,7 @@ func (r *Rules) FromKernel(old []Socket, disagreements []Disagreement, now int64
 	}
 	all := make([]Finding, 0, len(groups))
 	for k, f := range groups {
+		SortHolders(f.Holders)
 		if !r.muted[k.kind] {
 			all = append(all, *f)
 		}

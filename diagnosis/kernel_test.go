@@ -32,8 +32,8 @@ func TestOldSocketsOfAServiceAreOneFinding(t *testing.T) {
 		got = append(got, strings.Join([]string{string(f.Kind), f.Culprit.Role.String(), f.Service.String(), f.For.String(), f.Summary}, " | "))
 	}
 	want := []string{
-		"old_close_wait | server | 10.0.0.2:8080 | 3s | 2 sockets on 10.0.0.2 in CLOSE_WAIT since before the capture began: 10.0.0.2:8080.",
-		"old_close_wait | client | 192.0.2.1:443 | 1s | 1 socket on 10.0.0.2 in CLOSE_WAIT since before the capture began: 192.0.2.1:443.",
+		"old_close_wait | server | 10.0.0.2:8080 | 3s | 2 sockets of the server 10.0.0.2:8080 in CLOSE_WAIT since before the capture began.",
+		"old_close_wait | client | 192.0.2.1:443 | 1s | 1 socket of the client 10.0.0.2 to 192.0.2.1:443 in CLOSE_WAIT since before the capture began.",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

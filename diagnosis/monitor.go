@@ -104,11 +104,11 @@ func (m *Monitor) Standing() []Finding {
 	return all
 }
 
-// Beyond returns the summaries of what stands in m and not in o.
+// Beyond returns the summaries of what stands in m and not in o, but for what rests on the kernel.
 func (m *Monitor) Beyond(o *Monitor) []string {
 	var all []string
 	for _, f := range m.Standing() {
-		if o.standing[f.key] == nil {
+		if about, _ := Explain(f.Kind); o.standing[f.key] == nil && !about.Kernel {
 			all = append(all, f.Summary)
 		}
 	}

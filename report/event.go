@@ -15,7 +15,10 @@ func EventText(w io.Writer, e *diagnosis.Event, location *time.Location) error {
 	if named(f.Culprit) {
 		line += " " + f.Culprit.Role.String() + " " + culpritText(f.Culprit)
 	}
-	if f.Count > 0 {
+	switch {
+	case f.Count > 0 && len(f.Connections) == 0:
+		line += " (" + counted(f) + ")"
+	case f.Count > 0:
 		line += " (" + connectionList(f) + ")"
 	}
 	switch {

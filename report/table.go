@@ -256,17 +256,28 @@ func (p *printer) fromKernel(findings []diagnosis.Finding) {
 	}
 }
 
-// holders names who has the sockets of a finding open.
+// holders names who has the sockets of a finding open: "pid 4242 java, fd 87, 91".
 func holders(f *diagnosis.Finding) string {
-	const shown = 3
-	var names []string
-	for i := range f.Holders[:min(len(f.Holders), shown)] {
-		names = append(names, f.Holders[i].String())
+	var text strings.Builder
+	for i := range f.Holders {
+		h := &f.Holders[i]
+		switch {
+		case i > 0 && f.Holders[i-1].PID == h.PID:
+			fmt.Fprintf(&text, ", %d", h.FD)
+			continue
+		case i > 0:
+			text.WriteString("; ")
+		}
+		fmt.Fprintf(&text, "pid %d %s", h.PID, h.Name)
+		if h.Container != "" {
+			text.WriteString(" in " + h.Container)
+		}
+		fmt.Fprintf(&text, ", fd %d", h.FD)
 	}
-	if more := f.Count - len(names); more > 0 {
-		names = append(names, fmt.Sprintf("and %d more", more))
+	if len(f.Holders) < f.Count {
+		text.WriteString(" and others")
 	}
-	return strings.Join(names, "; ")
+	return text.String()
 }
 
 // later names the findings that a live capture raised after its last packet.
@@ -293,7 +304,7 @@ func (p *printer) finding(f *diagnosis.Finding) {
 		head += ": " + f.Culprit.Role.String() + " " + culpritText(f.Culprit)
 	}
 	if f.Count > 0 {
-		head += ", " + count(f.Count, "connection")
+		head += ", " + counted(f)
 	}
 	if f.For > 0 {
 		before := ", for "
@@ -340,9 +351,17 @@ func (p *printer) finding(f *diagnosis.Finding) {
 		p.paragraph(first, indent+"  ", evidenceText(&f.Evidence[i]))
 		first = indent
 	}
-	if f.Count > 0 {
+	if len(f.Connections) > 0 {
 		p.paragraph("  In:    ", indent, connectionList(f))
 	}
+}
+
+// counted says how many there are of what a finding is about.
+func counted(f *diagnosis.Finding) string {
+	if len(f.Connections) == 0 {
+		return count(f.Count, "socket")
+	}
+	return count(f.Count, "connection")
 }
 
 func culpritText(c diagnosis.Culprit) string {

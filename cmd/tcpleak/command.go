@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,6 +39,8 @@ type options struct {
 	promiscuous    bool
 	duration       time.Duration
 	flagged        string
+	user           string
+	noProcess      bool
 }
 
 const maxBufferMiB = 2047 // libpcap takes octets in 31 bits
@@ -100,6 +103,8 @@ func newCommand(stdout, stderr io.Writer) *cobra.Command {
 	f.IntVarP(&o.snapLen, "snapshot-length", "s", capture.DefaultSnapLen, "with -i: keep `N` bytes of each packet")
 	f.IntVarP(&o.bufferMiB, "buffer-size", "B", capture.DefaultBufferBytes>>20, "with -i: the kernel's buffer for each interface, in `MiB`")
 	f.BoolVarP(&o.promiscuous, "promiscuous", "p", false, "with -i: capture packets for other hosts too")
+	f.StringVar(&o.user, "user", "", "with -i, as root: become `USER` once the capture is open (default: who called sudo)")
+	f.BoolVar(&o.noProcess, "no-process", false, "with -i: do not look for the processes that hold sockets, and keep no capability for it")
 	f.DurationVar(&o.duration, "duration", 0, "with -i: stop after this `TIME`, as 30s or 10m")
 	for flag, values := range map[string][]string{
 		"format": {"table", "json", "csv"}, "fail-on": {"info", "warning", "critical"},
@@ -164,7 +169,7 @@ func (o *options) job(cmd *cobra.Command, args []string) (*job, error) {
 	if !live && len(args) > 0 && isFile(args[0]) {
 		return nil, fmt.Errorf("%s is a file, not a filter: give each file its own -r, or quote the pattern, as in: -r '*%s'", args[0], filepath.Ext(args[0]))
 	}
-	for _, flag := range []string{"snapshot-length", "buffer-size", "promiscuous", "duration"} {
+	for _, flag := range []string{"snapshot-length", "buffer-size", "promiscuous", "duration", "user", "no-process"} {
 		if !live && cmd.Flags().Changed(flag) {
 			return nil, fmt.Errorf("--%s is for capturing with -i; a file has been captured already", flag)
 		}
@@ -175,7 +180,7 @@ func (o *options) job(cmd *cobra.Command, args []string) (*job, error) {
 	if live && o.flagged != "" {
 		return nil, fmt.Errorf("--write-flagged reads the packets again, and those of an interface are gone: save them with tcpdump -w, then use -r")
 	}
-	j := &job{live: live, all: o.all, duration: o.duration, flagged: o.flagged, again: o.flagged != ""}
+	j := &job{live: live, all: o.all, duration: o.duration, flagged: o.flagged, again: o.flagged != "", user: o.user, noProcess: o.noProcess}
 	switch o.format {
 	case "table", "json", "csv":
 		j.format = o.format
@@ -223,6 +228,13 @@ func (o *options) prepare(j *job, filter []string) (err error) {
 			Filter: strings.Join(filter, " "), Encaps: j.encaps,
 			Spool: j.again, SnapLen: o.snapLen, BufferBytes: o.bufferMiB << 20, Promiscuous: o.promiscuous,
 		})
+	}
+	j.interfaces = o.interfaces
+	if expression := strings.Join(filter, " "); len(o.interfaces) > 0 {
+		// An expression that is not for Ethernet is still good for other links, and selects no sockets.
+		if j.selects, err = capture.Selects(expression); err != nil {
+			j.selects = func(_, _ netip.AddrPort) bool { return false }
+		}
 	}
 	j.limits = tracker.Config{MaxConnections: o.maxConnections, TimeWait: o.timeWait, Seed: rand.Uint64()}
 	if o.maxMemory != "" {

@@ -55,16 +55,19 @@ var shapes = map[string]string{
 	"zeek":    "conn_state history",
 	"event":   "type event time finding",
 	"finding": "type? id kind severity certainty connections culprit? since? for? for_at_least? summary cause? next? evidence " +
-		"count culprits? service? threshold? growth?",
-	"culprit":  "role address? port?",
-	"service":  "address port?",
-	"growth":   "per_minute from to over until_1024? until_65536?",
-	"evidence": "packet time from flags meaning",
-	"summary":  "type connections states findings silence_trusted verdict",
+		"count culprits? processes? service? threshold? growth?",
+	"process":   "pid fd name command? container?",
+	"processes": "pid fd name command? container?",
+	"culprit":   "role address? port?",
+	"service":   "address port?",
+	"growth":    "per_minute from to over until_1024? until_65536?",
+	"evidence":  "packet time from flags meaning",
+	"summary":   "type connections states findings silence_trusted verdict",
 }
 
 const endpointShape = "address port state certainty since? since_at_least? why packets payload_bytes retransmitted out_of_order " +
-	"missed_bytes zero_windows"
+	"missed_bytes zero_windows " +
+	"kernel_state? receive_queue? send_queue? unaccepted? process?"
 
 // counters are objects whose keys depend on what was counted.
 var counters = []string{"skipped", "states", "findings", "thresholds"}

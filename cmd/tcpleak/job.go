@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"runtime"
 	"slices"
@@ -39,6 +40,15 @@ type job struct {
 	again          bool     // the files are read more than once
 	flagged        string   // a file for the packets of connections with findings; "" is none
 	later          []string // see bid
+
+	// For a live capture.
+	interfaces []string
+	selects    func(a, b netip.AddrPort) bool // what the filter lets pass
+	user       string                         // to become; "" is whoever called sudo
+	noProcess  bool
+	writes     []string // files and directories to write to
+	socket     func(*tracker.Connection, tracker.Role) (diagnosis.Socket, bool)
+	fromKernel []diagnosis.Finding
 }
 
 func (j *job) run(ctx context.Context) error {
@@ -226,6 +236,7 @@ func (j *job) reportOn(analysis *diagnosis.Analysis, stats capture.Stats) report
 	return report.Report{
 		Capture: j.captureRecord(stats, analysis.Quality.MissedBytes), Quality: analysis.Quality, Findings: analysis.Findings, Threshold: j.rules.Threshold,
 		Counts: analysis.Counts, Rows: analysis.Connections, Notable: analysis.Notable(), Encap: j.encaps.Get,
+		Socket: j.socket, FromKernel: j.fromKernel,
 	}
 }
 

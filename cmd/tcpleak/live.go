@@ -11,7 +11,10 @@ import (
 
 	"tcpleak/capture"
 	"tcpleak/diagnosis"
+	"tcpleak/host"
+	"tcpleak/privilege"
 	"tcpleak/report"
+	"tcpleak/sockets"
 	"tcpleak/tcp"
 )
 
@@ -31,11 +34,13 @@ const (
 type watcher struct {
 	*job
 	source  capture.Source
+	host    *host.Host // nil if the kernel cannot be asked
 	monitor *diagnosis.Monitor
 	now     int64     // on the capture's clock, ns since 1970
 	due     time.Time // when to judge next
-	dropped uint64    // packets that were told of
+	lost    uint64    // packets that were told of
 	tell    time.Time // when to tell of the next
+	dropped privilege.Report
 }
 
 // watch follows a live source until ctx ends, it is closed or fails, or its time is over, and writes a line for each finding
@@ -48,6 +53,10 @@ func (j *job) watch(ctx context.Context, source capture.Source) error {
 	}
 	defer closeAfter(ctx, source)()
 	w := &watcher{job: j, source: source, monitor: diagnosis.NewMonitor()}
+	defer w.askKernel()()
+	if err := w.giveUpPrivileges(); err != nil {
+		return err
+	}
 	asked := make(chan os.Signal, 1)
 	defer onSnapshotSignal(asked)()
 	w.greet()
@@ -68,6 +77,7 @@ func (j *job) watch(ctx context.Context, source capture.Source) error {
 		select {
 		case <-asked:
 			// What stands now: of a capture that goes on, silence counts up to this moment.
+			w.findings(source.Stats())
 			if _, _, err := w.reportAt(source, w.now); err != nil {
 				return err
 			}
@@ -90,10 +100,61 @@ func (w *watcher) tick(silent bool) error {
 	stats := w.source.Stats()
 	w.noteDrops(stats)
 	w.tellDrops(stats, clock)
-	if err := w.announce(w.monitor.Update(w.analyze(w.now, stats))); err != nil {
+	analysis, more := w.findings(stats)
+	if err := w.announce(w.monitor.Update(analysis, more...)); err != nil {
 		return err
 	}
 	w.due = clock.Add(max(lookEvery, lookShare*time.Since(clock)))
+	return nil
+}
+
+// findings judges the table, and asks the kernel what it has to say.
+func (w *watcher) findings(stats capture.Stats) (analysis *diagnosis.Analysis, more []diagnosis.Finding) {
+	analysis = w.analyze(w.now, stats)
+	if w.host == nil {
+		return analysis, nil
+	}
+	privilege.ReadProcesses(func() {
+		// What could not be asked is not news each time: Limited says so in the report.
+		if err := w.host.Sample(time.Now()); err == nil {
+			w.fromKernel = w.host.Findings(w.rules, w.table, w.now)
+			w.host.Annotate(analysis)
+		}
+	})
+	return analysis, w.fromKernel
+}
+
+// askKernel begins to ask this host's kernel for its sockets. A capture goes on without.
+func (w *watcher) askKernel() (stop func()) {
+	h, err := host.Open(host.Config{
+		Sockets:    sockets.Config{AllNamespaces: os.Geteuid() == 0, NoProcess: w.noProcess},
+		Interfaces: w.interfaces, Selects: w.selects,
+	})
+	if err == nil {
+		err = h.Sample(time.Now())
+	}
+	if err != nil {
+		fmt.Fprintln(w.stderr, "tcpleak: without the kernel's view of sockets: "+oneLine(err.Error()))
+		return func() {}
+	}
+	w.host, w.socket = h, h.Socket
+	if limited := h.Limited(); limited != "" && !w.noProcess && os.Geteuid() != 0 {
+		fmt.Fprintln(w.stderr, "tcpleak: "+oneLine(limited))
+	}
+	return func() { h.Close() }
+}
+
+// giveUpPrivileges keeps nothing but what is needed from now on.
+func (w *watcher) giveUpPrivileges() error {
+	user := w.user
+	if user == "" && privilege.ByRootItself() {
+		user = "root" // without capabilities; another could not write the files that root names
+	}
+	dropped, err := privilege.Drop(privilege.Config{User: user, Processes: !w.noProcess && w.host != nil, Write: w.writes})
+	if err != nil {
+		return err
+	}
+	w.dropped = dropped
 	return nil
 }
 
@@ -113,12 +174,12 @@ func (w *watcher) greet() {
 // tellDrops says on stderr that packets are being lost on their way into the capture.
 func (w *watcher) tellDrops(stats capture.Stats, clock time.Time) {
 	dropped := stats.DroppedKernel + stats.DroppedInterface
-	if dropped == w.dropped || clock.Before(w.tell) {
+	if dropped == w.lost || clock.Before(w.tell) {
 		return
 	}
 	fmt.Fprintf(w.stderr, "tcpleak: dropped before they could be read: %d packets by the kernel, %d by the interface; a filter or a larger -B helps\n",
 		stats.DroppedKernel, stats.DroppedInterface)
-	w.dropped, w.tell = dropped, clock.Add(dropsEvery)
+	w.lost, w.tell = dropped, clock.Add(dropsEvery)
 }
 
 // bid collects the findings that only the silence after the last packet bears out: the report, which -r would give for the

@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"tcpleak/capture"
+	"tcpleak/privilege"
 	"tcpleak/report"
 )
 
@@ -27,6 +28,10 @@ const (
 )
 
 func main() {
+	if err := privilege.SetAside(); err != nil {
+		fmt.Fprintln(os.Stderr, "tcpleak: "+oneLine(err.Error()))
+		os.Exit(statusError)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal must end a process that does not react to the first.
 	context.AfterFunc(ctx, stop)

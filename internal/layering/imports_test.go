@@ -37,6 +37,8 @@ var rules = map[string][]string{
 
 	"diagnosis/trend": {},
 
+	"host": {"diagnosis", "tracker", "sockets", "tcp"},
+
 	"sockets": {"tcp", "github.com/vishvananda/netlink", "golang.org/x/sys"},
 
 	"capture": {"tcp", "github.com/google/gopacket", "github.com/klauspost/compress"},
@@ -46,7 +48,7 @@ var rules = map[string][]string{
 	},
 
 	"cmd/tcpleak": {
-		"report", "ladder", "diagnosis", "tracker", "capture", "privilege", "tcp",
+		"report", "ladder", "diagnosis", "tracker", "capture", "host", "sockets", "privilege", "tcp",
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term",
 	},
 }
