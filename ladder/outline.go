@@ -78,9 +78,16 @@ func before(a, b tracker.Mark) bool {
 	return a.Seen() && (a.Time < b.Time || a.Time == b.Time && a.Packet < b.Packet)
 }
 
+// senseless reports whether m, which x sent, has flags that no state allows: it opens and closes nothing.
+func (o *outline) senseless(m tracker.Mark, x tracker.Role) bool {
+	return m.Seen() && o.c.Ends[x].Odd[tracker.InvalidFlags].First.Packet == m.Packet
+}
+
 func (o *outline) opening(x tracker.Role) {
 	e, peer := &o.c.Ends[x].Facts, &o.c.Ends[x.Peer()].Facts
 	switch {
+	case o.senseless(e.SYN, x):
+		o.step(e.SYN, x, "", "").trouble(senseless)
 	case e.SYN.Flags.Any(tcp.ACK):
 		o.step(e.SYN, x, "handshake 2/3", "agrees, and asks to open its own direction").times(e.SYNs)
 	case e.SYN.Seen():
@@ -98,6 +105,10 @@ func (o *outline) opening(x tracker.Role) {
 func (o *outline) closing(x tracker.Role) {
 	e, peer := &o.c.Ends[x].Facts, &o.c.Ends[x.Peer()].Facts
 	if !e.FIN.Seen() {
+		return
+	}
+	if o.senseless(e.FIN, x) {
+		o.step(e.FIN, x, "", "").trouble(senseless)
 		return
 	}
 	fin, ack, note := "teardown 1/4", "teardown 2/4", "has nothing more to send, and closes its direction"

@@ -131,11 +131,11 @@ func (l *telling) describe(step *Step, s *tcp.Segment, taken *tracker.Taken, vie
 	from := step.From
 	peer := from.Peer()
 	end := &view.Ends[from]
-	senseless := end.Odd[tracker.InvalidFlags].Count > l.senseless[from]
+	odd := end.Odd[tracker.InvalidFlags].Count > l.senseless[from]
 	l.senseless[from] = end.Odd[tracker.InvalidFlags].Count
 	switch {
-	case senseless:
-		step.trouble("flags that no state allows together")
+	case odd:
+		step.trouble(senseless)
 		return false
 	case taken.Foreign:
 		step.trouble("not believed: it lacks the timestamps that both ends agreed on")
@@ -351,6 +351,9 @@ func (l *telling) classify(step *Step, s *tcp.Segment, taken *tracker.Taken) (sp
 
 // full is what a zero window means.
 const full = "window 0: its receive buffer is full, as the application does not read"
+
+// senseless is said of flags such as SYN with FIN.
+const senseless = "flags that no state allows together"
 
 func (s *Step) note(text string) {
 	if s.Note != "" {

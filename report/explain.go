@@ -24,7 +24,7 @@ type Explanation struct {
 const (
 	minLadderWidth = 80
 	maxLadderWidth = 120
-	stateWidth     = 12 // "ESTABLISHED" and a space
+	stateWidth     = 14 // "ESTABLISHED??" and a space
 	secondsWidth   = 10
 	packetWidth    = 7 // at least
 	quiet          = time.Second
@@ -154,7 +154,7 @@ func (p *explainer) styledIf(style, text string) string {
 
 // between writes text between the rails, as many lines as it takes.
 func (p *explainer) between(text, style string) {
-	for line := range strings.SplitSeq(wrap("", "", text, p.middle-2), "\n") {
+	for line := range strings.SplitSeq(wrap("", "", Clean(text), p.middle-2), "\n") {
 		p.row("", "", "", " "+line+strings.Repeat(" ", max(p.middle-1-twwidth.Width(line), 0)), "", style)
 	}
 }
@@ -189,7 +189,14 @@ func (p *explainer) step(i int) {
 	}
 	switch {
 	case s.Kind == ladder.Segment || s.Kind == ladder.Run && s.Count() == 1:
-		p.row(p.seconds(s.Time), packet, states[0], arrow(s.From, p.label(s), p.middle), states[1], style)
+		label, size := p.label(s), size(s)
+		if twwidth.Width(label+size) <= p.middle-arrowWidth {
+			label, size = label+size, ""
+		}
+		p.row(p.seconds(s.Time), packet, states[0], arrow(s.From, shorten(label, p.middle-arrowWidth), p.middle), states[1], style)
+		if size != "" {
+			p.between(strings.TrimSpace(size), style)
+		}
 		if text := words(s); text != "" {
 			p.between(text, style)
 		}
@@ -222,11 +229,15 @@ func centered(text string, width int, fill rune) string {
 	return strings.Repeat(string(fill), space/2) + text + strings.Repeat(string(fill), space-space/2)
 }
 
+const (
+	lead       = 2        // dashes before the label of an arrow
+	arrowWidth = lead + 4 // what an arrow has beside its label at least: a dash behind it, the head and two spaces, too
+)
+
 // arrow draws one from the sender's rail to the other.
 func arrow(from tracker.Role, label string, width int) string {
 	label = " " + label + " "
 	line := width - twwidth.Width(label) - 1
-	const lead = 2
 	if from == tracker.Client {
 		return strings.Repeat("─", lead) + label + strings.Repeat("─", max(line-lead, 0)) + "▶"
 	}
@@ -245,17 +256,23 @@ func (p *explainer) label(s *ladder.Step) string {
 			text += fmt.Sprintf(" ack %d", s.Ack)
 		}
 	}
+	return text
+}
+
+// size says how many segments an arrow stands for, and how many octets they carry.
+func size(s *ladder.Step) (text string) {
 	n := s.Count()
 	if n > 1 {
-		text += " ×" + number(n)
+		text = " ×" + number(n)
 	}
-	if payload := s.Payload[s.From]; payload > 0 {
-		text += ", " + count(payload, "byte")
-		if n > 1 {
-			text += " in all"
-		}
+	payload := s.Payload[s.From]
+	if payload == 0 {
+		return text
 	}
-	return text
+	if n == 1 {
+		return ", " + count(payload, "byte")
+	}
+	return text + ", " + count(payload, "byte") + " in all"
 }
 
 // words are what a segment means.
@@ -286,7 +303,7 @@ func runWords(s *ladder.Step, width int) (lines []string) {
 	if d := time.Duration(s.Last - s.Time); d > 0 {
 		text += " in " + diagnosis.Age(d)
 	}
-	lines = append(lines, text)
+	lines = strings.Split(wrap("", "", text, width), "\n")
 	var to, back string
 	if s.Payload[tracker.Client] > 0 {
 		to = count(s.Payload[tracker.Client], "byte") + " ▶"
@@ -294,14 +311,16 @@ func runWords(s *ladder.Step, width int) (lines []string) {
 	if s.Payload[tracker.Server] > 0 {
 		back = "◀ " + count(s.Payload[tracker.Server], "byte")
 	}
-	switch {
+	switch gap := width - twwidth.Width(to) - twwidth.Width(back); {
 	case to == "" && back == "":
-		lines[0] += ", no data"
+		lines = strings.Split(wrap("", "", text+", no data", width), "\n")
+	case gap > 0:
+		lines = append(lines, to+strings.Repeat(" ", gap)+back)
 	default:
-		lines = append(lines, to+strings.Repeat(" ", max(width-twwidth.Width(to)-twwidth.Width(back), 1))+back)
+		lines = append(lines, to, strings.Repeat(" ", max(width-twwidth.Width(back), 0))+back)
 	}
 	if n := s.Again[0] + s.Again[1]; n > 0 {
-		lines = append(lines, fmt.Sprintf("%s sent again", count(n, "packet")))
+		lines = append(lines, strings.Split(wrap("", "", count(n, "packet")+" sent again", width), "\n")...)
 	}
 	return lines
 }

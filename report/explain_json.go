@@ -8,8 +8,8 @@ import (
 	"tcpleak/tracker"
 )
 
-// ExplainJSON writes e as JSON lines: the connection as in a report, each step, what is missing, and the findings. encap is
-// that of Report.
+// ExplainJSON writes e as JSON lines: the connection as in a report, each step, what is missing, and the findings. r has the
+// names of the encapsulations and the thresholds.
 func ExplainJSON(w io.Writer, e *Explanation, r *Report) error {
 	var l jsonLines
 	d := &e.Ladder

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -63,6 +64,41 @@ func TestLaddersReadAsTheyDid(t *testing.T) {
 			t.Errorf("after a look at the difference, write it with -update (-want +got):\n%s", diff)
 		}
 	})
+}
+
+func TestLaddersFit80Columns(t *testing.T) {
+	for _, path := range everyCapture(t) {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			t.Parallel()
+			var got bytes.Buffer
+			for _, l := range ladders(segmentsOf(t, readPackets(t, path))) {
+				for _, told := range []ladder.Ladder{l, ladder.Outline(&l.Connection, l.Now)} {
+					if err := report.ExplainText(&got, &report.Explanation{Ladder: told}, report.TableOptions{Width: 80}); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			for line := range strings.Lines(got.String()) {
+				line = strings.TrimSuffix(line, "\n")
+				if utf8.RuneCountInString(line) > 80 || strings.HasSuffix(line, " ") {
+					t.Fatalf("%q", line)
+				}
+			}
+		})
+	}
+}
+
+// everyCapture returns the paths of the captures of the kernel's scenarios and of the findings.
+func everyCapture(t *testing.T) (paths []string) {
+	t.Helper()
+	for _, pattern := range []string{filepath.Join(captures, "*.pcap"), "../../testdata/findings/*.pcap"} {
+		some, err := filepath.Glob(pattern)
+		if err != nil || len(some) == 0 {
+			t.Fatalf("no captures like %s: %v", pattern, err)
+		}
+		paths = append(paths, some...)
+	}
+	return paths
 }
 
 func TestTheStatesOfEachStepAreTheTrackers(t *testing.T) {

@@ -1,13 +1,13 @@
 package agreement
 
 import (
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
-	"tcpleak/internal/kernel"
 	"tcpleak/ladder"
 	"tcpleak/tcp"
 	"tcpleak/tracker"
@@ -65,9 +65,18 @@ func plain(c *tracker.Connection) bool {
 	return true
 }
 
+func eachStory(t *testing.T, test func(t *testing.T, all []ladder.Ladder)) {
+	for _, path := range everyCapture(t) {
+		t.Run(filepath.Base(path), func(t *testing.T) {
+			t.Parallel()
+			test(t, ladders(segmentsOf(t, readPackets(t, path))))
+		})
+	}
+}
+
 func TestALadderAccountsForEveryPacket(t *testing.T) {
-	eachCapture(t, func(t *testing.T, _ *kernel.Truth, packets []packet) {
-		for _, l := range ladders(segmentsOf(t, packets)) {
+	eachStory(t, func(t *testing.T, all []ladder.Ladder) {
+		for _, l := range all {
 			c := &l.Connection
 			got, payload := sums(&l)
 			if want := [2]uint64{c.Ends[0].Packets, c.Ends[1].Packets}; got != want {
@@ -81,8 +90,8 @@ func TestALadderAccountsForEveryPacket(t *testing.T) {
 }
 
 func TestAnOutlineTellsTheSameStory(t *testing.T) {
-	eachCapture(t, func(t *testing.T, _ *kernel.Truth, packets []packet) {
-		for _, l := range ladders(segmentsOf(t, packets)) {
+	eachStory(t, func(t *testing.T, all []ladder.Ladder) {
+		for _, l := range all {
 			c := &l.Connection
 			o := ladder.Outline(c, l.Now)
 			if diff := cmp.Diff(l.Missing, o.Missing); diff != "" {
