@@ -11,7 +11,8 @@ import (
 // Teller follows some connections while a table takes in a capture for the second time.
 type Teller struct {
 	table *tracker.Table
-	ports [1 << 16]bool // of the clients that are followed: most segments have another
+	// ports has, of those that are followed, one port XOR the other: most segments have other ports, in whichever direction.
+	ports [1 << 16]bool
 	told  map[key][]*telling
 	order []*telling
 	now   int64
@@ -83,7 +84,7 @@ func NewTeller(table *tracker.Table, connections []tracker.Connection) *Teller {
 		k := keyOf(client.Addr, client.Port, server.Addr, server.Port, c.Encap)
 		l := &telling{ladder: Ladder{Connection: *c}}
 		t.told[k], t.order = append(t.told[k], l), append(t.order, l)
-		t.ports[client.Port] = true
+		t.ports[client.Port^server.Port] = true
 	}
 	return t
 }
@@ -93,7 +94,7 @@ func (t *Teller) Add(batch []tcp.Segment) {
 	from := 0
 	for i := range batch {
 		s := &batch[i]
-		if !t.ports[s.SrcPort] && !t.ports[s.DstPort] {
+		if !t.ports[s.SrcPort^s.DstPort] {
 			continue
 		}
 		told := t.told[keyOf(s.Src, s.SrcPort, s.Dst, s.DstPort, s.Encap)]
