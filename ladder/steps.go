@@ -356,10 +356,10 @@ const full = "window 0: its receive buffer is full, as the application does not 
 const senseless = "flags that no state allows together"
 
 func (s *Step) note(text string) {
-	if s.Note != "" {
-		text = s.Note + "; " + text
+	if s.Note != "" && text != "" {
+		s.Note += "; "
 	}
-	s.Note = text
+	s.Note += text
 }
 
 func (s *Step) trouble(text string) {

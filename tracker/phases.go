@@ -22,6 +22,9 @@ func (c *Connection) Phases(role Role, buf []Phase) []Phase {
 		return buf
 	}
 	x, y := &e.Facts, &c.Ends[role.Peer()].Facts
+	if e.Packets > 0 && !x.Last.Seen() {
+		return append(buf, Phase{e.State, cmp.Or(e.Since, c.Start)}) // nothing but RSTs: it was never part of it
+	}
 	type event struct {
 		fact facts
 		at   int64 // 0 is never
