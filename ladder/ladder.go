@@ -60,6 +60,11 @@ type Step struct {
 // Count returns how many segments the step stands for.
 func (s *Step) Count() uint64 { return s.Segments[0] + s.Segments[1] }
 
+// Single reports whether the step is one segment, or one repeated, of which From, Flags, Seq and Ack are known.
+func (s *Step) Single() bool {
+	return s.Kind == Segment || s.Kind == Run && s.Count() == 1 && s.Packet != 0
+}
+
 // Missing is what a connection still waits for.
 type Missing struct {
 	From  tracker.Role // whose move it is

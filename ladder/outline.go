@@ -63,8 +63,10 @@ func joined(a, b string) string {
 	return a + " and " + b[len("teardown "):]
 }
 
-func (s *Step) times(n uint16) {
+// times makes of s a step that was taken n times, for the last time at last.
+func (s *Step) times(n uint16, last int64) {
 	if n > 1 {
+		s.Last = max(s.Last, last)
 		for role := range s.Segments {
 			s.Segments[role] *= uint64(n)
 		}
@@ -89,13 +91,13 @@ func (o *outline) opening(x tracker.Role) {
 	case o.senseless(e.SYN, x):
 		o.step(e.SYN, x, "", "").trouble(senseless)
 	case e.SYN.Flags.Any(tcp.ACK):
-		o.step(e.SYN, x, "handshake 2/3", "agrees, and asks to open its own direction").times(e.SYNs)
+		o.step(e.SYN, x, "handshake 2/3", "agrees, and asks to open its own direction").times(e.SYNs, e.SYNLast)
 	case e.SYN.Seen():
 		note := "asks to open a connection"
 		if o.c.Opened == tracker.Simultaneous && before(peer.SYN, e.SYN) {
 			note = "asks, too: both ends open at once"
 		}
-		o.step(e.SYN, x, "handshake 1/3", note).times(e.SYNs)
+		o.step(e.SYN, x, "handshake 1/3", note).times(e.SYNs, e.SYNLast)
 		if (peer.SYN.Flags.Any(tcp.ACK) || !peer.SYN.Seen()) && !e.FirstACK.Flags.Any(tcp.FIN) {
 			o.step(e.FirstACK, x, "handshake 3/3", "agrees: the connection is open")
 		}
@@ -115,7 +117,10 @@ func (o *outline) closing(x tracker.Role) {
 	if before(peer.FIN, e.FIN) {
 		fin, ack, note = "teardown 3/4", "teardown 4/4", "closes its direction, too"
 	}
-	o.step(e.FIN, x, fin, note).times(e.FINs)
+	if fin == "teardown 3/4" && o.c.ClosedFirst == tracker.BothClosed {
+		note = crossed(x.Peer())
+	}
+	o.step(e.FIN, x, fin, note).times(e.FINs, e.SentLast)
 	if peer.AcksFIN {
 		o.step(peer.AckReached, x.Peer(), ack, "acknowledges the FIN")
 	}
@@ -169,15 +174,17 @@ func (o *outline) data() {
 		}
 		at, run.Time = i+1, s.Time
 	}
-	var counted [2]uint64
+	var counted, again [2]uint64
 	for i := range o.steps {
-		counted[0] += o.steps[i].Segments[0]
-		counted[1] += o.steps[i].Segments[1]
+		for role := range counted {
+			counted[role] += o.steps[i].Segments[role]
+			again[role] += o.steps[i].Again[role]
+		}
 	}
 	for role := range o.c.Ends {
 		e := &o.c.Ends[role]
 		run.Segments[role] = max(e.Packets, counted[role]) - counted[role]
-		run.Again[role] = e.Retransmitted
+		run.Again[role] = min(max(e.Retransmitted, again[role])-again[role], run.Segments[role])
 		if carrier := o.carrier(role); run.Segments[role] == 0 && carrier != nil {
 			carrier.Payload[role] = e.PayloadBytes
 		} else {

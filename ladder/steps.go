@@ -293,8 +293,13 @@ func (l *telling) close(step *Step, acksFIN bool) {
 	default:
 		l.finStep[from] = 3
 		step.Phase = "teardown 3/4"
-		step.note(fmt.Sprintf("closes, too, before it has had the %v's FIN: both close at once", peer))
+		step.note(crossed(peer))
 	}
+}
+
+// crossed is said of a FIN that was sent before the peer's had arrived.
+func crossed(peer tracker.Role) string {
+	return fmt.Sprintf("closes, too, before it has had the %v's FIN: both close at once", peer)
 }
 
 // classify notes what is out of the ordinary with a segment in the middle of the connection.

@@ -188,7 +188,7 @@ func (p *explainer) step(i int) {
 		packet = strconv.FormatUint(s.Packet, 10) // as in the sentences
 	}
 	switch {
-	case s.Kind == ladder.Segment || s.Kind == ladder.Run && s.Count() == 1:
+	case s.Single():
 		label, size := p.label(s), size(s)
 		if twwidth.Width(label+size) <= p.middle-arrowWidth {
 			label, size = label+size, ""
@@ -201,7 +201,7 @@ func (p *explainer) step(i int) {
 			p.between(text, style)
 		}
 	case s.Kind == ladder.Run || s.Kind == ladder.Left:
-		lines := runWords(s, p.middle-2)
+		lines := runWords(s, p.middle-2, p.d.Outlined)
 		for n, line := range lines {
 			line = " " + line + strings.Repeat(" ", max(p.middle-1-twwidth.Width(line), 0))
 			if n == 0 {
@@ -252,7 +252,7 @@ func (p *explainer) label(s *ladder.Step) string {
 	text := s.Flags.String()
 	if p.width >= numbersFrom && !p.d.Outlined {
 		text += fmt.Sprintf(" seq %d", s.Seq)
-		if s.Flags.Any(tcp.ACK) {
+		if s.Flags.Any(tcp.ACK) && p.d.Connection.Ends[s.From.Peer()].Packets > 0 {
 			text += fmt.Sprintf(" ack %d", s.Ack)
 		}
 	}
@@ -294,13 +294,13 @@ func words(s *ladder.Step) string {
 	return text
 }
 
-// runWords are the lines for data and acknowledgments.
-func runWords(s *ladder.Step, width int) (lines []string) {
+// runWords are the lines for data and acknowledgments. Of what is only remembered, it is not known how long it took.
+func runWords(s *ladder.Step, width int, remembered bool) (lines []string) {
 	text := count(s.Count(), "packet")
 	if s.Kind == ladder.Left {
 		text = "… " + text + " left out"
 	}
-	if d := time.Duration(s.Last - s.Time); d > 0 {
+	if d := time.Duration(s.Last - s.Time); d > 0 && !remembered {
 		text += " in " + diagnosis.Age(d)
 	}
 	lines = strings.Split(wrap("", "", text, width), "\n")
@@ -329,7 +329,7 @@ func (p *explainer) foot() {
 	d := p.d
 	last := d.Connection.Last
 	if n := len(d.Steps); n > 0 {
-		last = d.Steps[n-1].Last
+		last = max(last, d.Steps[n-1].Last)
 	}
 	p.silence(last, d.Now)
 	var states [2]string

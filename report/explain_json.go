@@ -47,7 +47,7 @@ func (l *jsonLines) step(d *ladder.Ladder, i int) {
 	if s.LastPacket != s.Packet {
 		l.uint("last_packet", s.LastPacket)
 	}
-	one := s.Kind == ladder.Segment || s.Kind == ladder.Run && s.Count() == 1
+	one := s.Single()
 	if one || s.Kind == ladder.Pause {
 		l.string("from", s.From.String())
 	}

@@ -33,8 +33,13 @@ func (c *Connection) Phases(role Role, buf []Phase) []Phase {
 	sent, acked, ackedBy := c.Start, c.Start, c.Start
 	if x.SYN.Seen() || y.SYN.Seen() {
 		acked, ackedBy = x.FirstACK.Time, y.FirstACK.Time
-		if x.SYN.Seen() {
+		switch {
+		case x.SYN.Seen():
 			sent = x.SYN.Time
+		case !y.SYN.Flags.Any(tcp.ACK):
+			// Its SYN-ACK was not captured: it was sent before X, or Y, went on.
+			acked = cmp.Or(acked, ackedBy)
+			sent = acked
 		}
 		if x.SYN.Flags.Any(tcp.ACK) {
 			acked = sent
