@@ -143,11 +143,8 @@ func (p *part) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
 	}
 	if r, ended := m.endedBySelf(); ended {
 		v := conclusion{state: tcp.Closed, since: r.Time, why: why{becauseOwnRST, r.Packet()}, reset: true}
-		if x.Has&reassembly.Started == 0 {
-			if y.HasSYN() {
-				v.why.reason = becauseRefused
-			}
-			return v, false // a firewall on the path answers in the same words
+		if x.Has&reassembly.Started == 0 && y.HasSYN() {
+			v.why.reason = becauseRefused // a firewall on the path answers in the same words
 		}
 		return v, r.Stamped
 	}
@@ -161,7 +158,7 @@ func (p *part) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
 	v = p.explain(c, dir, m, f)
 	sure = decided(f, doubts)
 	if r, ended, _ := m.endedByPeer(v.state); ended && v.state != tcp.Unknown && v.state != tcp.Closed {
-		v = conclusion{state: tcp.Closed, since: r.Time, why: why{becausePeerRST, r.Packet()}, reset: v.state != tcp.TimeWait}
+		v = conclusion{state: tcp.Closed, since: r.Time, why: why{becausePeerRST, r.Packet()}, reset: true}
 		return v, false
 	}
 	switch v.state {
@@ -182,7 +179,7 @@ func (p *part) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
 		if y.HasSYN() {
 			first = min(first, y.Syn.Time)
 		}
-		if patience := synRepeats + (x.SynLast-first)*9/8; !y.FirstAck.Seen() && x.HasSYN() && m.now-x.Last.Time > patience {
+		if patience := synRepeats + (x.SynLast-first)*9/8; !y.FirstAck.Seen() && m.now-x.Last.Time > patience {
 			v.state, v.since, v.why.reason = tcp.Closed, x.Last.Time+patience, becauseGaveUp
 			return v, false
 		}
@@ -203,7 +200,7 @@ func (p *part) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
 		return v, false
 	case tcp.TimeWait:
 		// Linux forgets it at once above tcp_max_tw_buckets. A FIN that came again and was not answered did not arrive.
-		lastFIN := max(x.SentLast, y.SentLast)
+		lastFIN := y.SentLast
 		if x.Packets > 0 {
 			lastFIN = max(x.SentLast, min(y.SentLast, x.Last.Time))
 		}
@@ -229,7 +226,7 @@ func (p *part) forged(c *conn, dir int, now int64) bool {
 // oldSYN reports whether c began with a SYN-ACK to a SYN with which the silent end of direction dir had opened an older
 // connection: an old duplicate, as in figure 8 of RFC 9293.
 func (p *part) oldSYN(c *conn, dir int) bool {
-	if y := &c.dirs[1-dir]; c.older != none && c.dirs[dir].Packets == 0 && y.Has&reassembly.SYNACK != 0 {
+	if y := &c.dirs[1-dir]; c.dirs[dir].Packets == 0 && y.Has&reassembly.SYNACK != 0 {
 		var buf conn
 		for i := c.older; i != none; i = p.older(i) {
 			old := p.load(i, &buf)
@@ -251,7 +248,7 @@ func (p *part) earlierSYNs(c *conn, dir int) (first, last int64) {
 	var buf conn
 	for i := c.older; i != none; i = p.older(i) {
 		old := p.load(i, &buf)
-		if o := &old.dirs[old.directionOf(c.ends[dir])]; x.HasSYN() && o.HasSYN() && o.ISS == x.ISS {
+		if o := &old.dirs[old.directionOf(c.ends[dir])]; o.HasSYN() && o.ISS == x.ISS {
 			first, last = o.Syn.Time, max(last, o.SynLast)
 		}
 	}

@@ -101,10 +101,6 @@ func (m moment) collect() (f, doubts facts) {
 	// A segment with neither SYN nor ACK belongs to no state (RFC 9293 3.10.7.4, fifth): it shows no connection.
 	f.set(synSent, x.HasSYN() || x.Has&reassembly.ACK != 0 || y.Has&reassembly.ACK != 0)
 	f.set(ackedSYN, m.ackedSYN())
-	if !f.has(ackedSYN) && y.HasSYN() {
-		doubts |= ackedSYN
-	}
-
 	acked, sure := m.synAcked()
 	f.set(synAcked, acked)
 	if !sure {
@@ -118,7 +114,7 @@ func (m moment) collect() (f, doubts facts) {
 		if !sure {
 			doubts |= finAcked
 		}
-	} else if f.has(synAcked) && (x.Outstanding(y) || m.repeatsAcked() || y.Has&reassembly.ACK != 0 && y.Window == 0) {
+	} else if f.has(synAcked) && (x.Outstanding(y) || m.repeatsAcked() || y.Window == 0) {
 		// A FIN waits behind data that the peer's window or the network holds up: the socket is in FIN_WAIT_1 before
 		// the wire shows it.
 		doubts |= finSent
@@ -149,12 +145,12 @@ func (m moment) oneSided() (f facts) {
 	x, y := m.x, m.y
 	if y.Packets == 0 {
 		f.set(ackedFIN, x.AcksUnseenFIN())
-		f.set(ackedFINFirst, x.AcksUnseenFIN() && x.Ack == x.FinAck)
+		f.set(ackedFINFirst, x.Ack == x.FinAck)
 		return f
 	}
 	f.set(finSent|finAcked, y.AcksUnseenFIN())
-	f.set(ackedFIN, y.HasFIN() && y.FINs == 1)
-	f.set(ackedFINFirst, y.HasFIN() && y.Ack.After(y.FinAck))
+	f.set(ackedFIN, y.FINs == 1)
+	f.set(ackedFINFirst, y.Ack.After(y.FinAck))
 	return f
 }
 
@@ -163,17 +159,17 @@ func (m moment) ackedSYN() bool {
 	if m.x.Packets == 0 {
 		return m.y.Has&reassembly.ACK != 0 // not captured: Y could not acknowledge what X had not sent
 	}
-	return m.x.Has&reassembly.ACK != 0 || m.x.Has&reassembly.Started != 0 && !m.x.HasSYN() && !m.y.HasSYN()
+	return m.x.Has&reassembly.ACK != 0 || !m.x.HasSYN() && !m.y.HasSYN()
 }
 
 // synAcked reports whether X has received an ACK of its SYN, and whether that is beyond doubt.
 func (m moment) synAcked() (is, sure bool) {
 	x, y := m.x, m.y
 	switch {
-	case x.Packets == 0 || y.Packets == 0:
-		return x.Has&reassembly.Plain != 0 || y.Has&reassembly.Plain != 0 || x.Packets == 0, false
+	case y.Packets == 0:
+		return x.Has&reassembly.Plain != 0, false
 	case !x.HasSYN():
-		return true, x.Has&reassembly.Plain != 0
+		return true, false
 	case !y.FirstAck.Seen() && !m.provesSYN():
 		if x.Has&reassembly.BareSYN != 0 && x.Has&reassembly.SYNACK != 0 {
 			return false, m.keepsRepeating(x.SYNs-1, x.SynLast) // the SYN-ACK of a simultaneous open repeats no SYN-ACK
@@ -181,33 +177,30 @@ func (m moment) synAcked() (is, sure bool) {
 		return false, m.keepsRepeating(x.SYNs, x.SynLast)
 	case m.provesSYN():
 		return true, y.FirstAck.Seen()
-	}
-	is, sure = m.delivered(y.FirstAck, x.SynLast)
-	if !is && x.Has&reassembly.BareSYN != 0 && x.Has&reassembly.Plain != 0 &&
-		(x.Has&reassembly.SYNACK == 0 || x.FirstPlain.Time > x.SynLast) {
+	case x.Has&reassembly.BareSYN != 0 && (x.Has&reassembly.SYNACK == 0 || x.FirstPlain.Time > x.SynLast):
 		return true, false // it opened at the same time as Y, and goes on without the SYN-ACK of SYN_RCVD, or without SYN since
 	}
-	return is, sure
+	return m.delivered(y.FirstAck, x.SynLast)
 }
 
 // provesSYN reports whether X showed that it has received an ACK of its SYN.
 func (m moment) provesSYN() bool {
 	x, y := m.x, m.y
 	simultaneous := x.Has&reassembly.SYNACK != 0 || y.Has&reassembly.BareSYN != 0
-	if x.Has&reassembly.BareSYN != 0 && x.Has&reassembly.Plain != 0 && !simultaneous && !(y.HasSYN() && x.FirstPlain.Time < y.Syn.Time) {
+	if x.Has&reassembly.Plain != 0 && !simultaneous && x.FirstPlain.Time >= y.Syn.Time {
 		return true // an active opener that goes on without SYN has had the SYN-ACK, if that is what it answers
 	}
 	if !y.HasSYN() {
 		return false
 	}
-	if x.Has&reassembly.BeyondSYN != 0 || x.Has&reassembly.ACK != 0 && x.Ack.After(y.SynEnd) {
+	if x.Has&reassembly.BeyondSYN != 0 || x.Acks(y.SynEnd+1) {
 		return true // only what follows the SYN can carry more, and it carries the ACK
 	}
 	if x.Has&reassembly.TimestampEcho != 0 && y.Has&reassembly.SynTimestamp != 0 && int32(x.TSEcr-y.SynTSVal) > 0 {
 		return true
 	}
 	// A server speaks before the handshake is complete only with Fast Open (RFC 7413 3).
-	return y.Has&reassembly.SynPayload == 0 && (x.HasFIN() || x.Payload > 0)
+	return y.Has&reassembly.SynPayload == 0 && x.Payload > 0
 }
 
 // finAcked reports whether X has received the ACK of its FIN, and whether that is beyond doubt.
@@ -226,7 +219,7 @@ func (m moment) finAcked() (is, sure bool) {
 
 // repeatsAcked reports whether X sent again what Y had acknowledged: the ACK had not arrived.
 func (m moment) repeatsAcked() bool {
-	return m.y.Has&reassembly.ACK != 0 && m.x.SentLast > m.y.AckReached.Time+m.crossing && !m.provesACK()
+	return m.x.SentLast > m.y.AckReached.Time+m.crossing && !m.provesACK()
 }
 
 // provesACK reports whether X showed that it has received Y's highest acknowledgment: it acknowledged, or echoed the
@@ -236,7 +229,7 @@ func (m moment) provesACK() bool {
 	if y.Has&reassembly.Below == 0 {
 		return false
 	}
-	if x.Has&reassembly.ACK != 0 && x.Ack.After(y.SeqBelow) || x.Has&reassembly.Sacked != 0 && x.SACKed.After(y.SeqBelow) {
+	if x.Acks(y.SeqBelow+1) || x.Has&reassembly.Sacked != 0 && x.SACKed.After(y.SeqBelow) {
 		return true
 	}
 	// An echo between the two may be of a segment that the capture missed.
@@ -269,7 +262,7 @@ func (m moment) keepsRepeating(times uint16, last int64) bool {
 // silent reports whether X owes an answer: Y repeats something, or probes, and X does not react.
 func (m moment) silent() bool {
 	x, y := m.x, m.y
-	if y.Probes > 0 && x.Last.Time < y.ProbeLast && (y.Probes > 1 || m.now-y.ProbeLast > delayedACK) {
+	if x.Last.Time < y.ProbeLast && (y.Probes > 1 || m.now-y.ProbeLast > delayedACK) {
 		return true
 	}
 	// X gives up without a packet when no answer to its probes arrives.
@@ -282,9 +275,6 @@ func (m moment) silent() bool {
 	// Y may go on with something else before it repeats what X has not answered.
 	if x.Last.Time < y.Asked.Time && m.now-y.Asked.Time > delayedACK+m.crossing {
 		return true
-	}
-	if x.Last.Time >= y.SentLast {
-		return false
 	}
 	// What X has acknowledged it acknowledges again when it comes again: Y has repeated it twice, or more.
 	again := y.SentLast
@@ -358,7 +348,7 @@ func (m moment) endedByPeer(state tcp.State) (r reassembly.Reset, ended, odd boo
 func (m moment) accepts(r reassembly.Reset, state tcp.State) bool {
 	x, y := m.x, m.y
 	if !m.ackedSYN() {
-		return r.Flags().Any(tcp.ACK) && x.HasSYN() && r.Ack.After(x.ISS) && !r.Ack.After(x.SynEnd)
+		return r.Flags().Any(tcp.ACK) && r.Ack.After(x.ISS) && !r.Ack.After(x.SynEnd)
 	}
 	if x.Has&reassembly.ACK == 0 {
 		return x.Packets == 0 || r.Seq == y.Next
@@ -367,7 +357,7 @@ func (m moment) accepts(r reassembly.Reset, state tcp.State) bool {
 	// could have arrived, that it does not have it. Then the RST is challenged, or the challenge too is lost or suppressed.
 	// What X's window does not admit it drops (RFC 9293 3.10.7.4).
 	inFlight := x.Last.Time <= y.SentLast+m.crossing && r.Time <= y.SentLast+delayedACK && !y.Next.After(x.WindowEnd(y))
-	if y.Has&reassembly.Started != 0 && r.Seq == y.Next && inFlight && !x.Ack.After(y.Next) {
+	if r.Seq == y.Next && inFlight && !x.Ack.After(y.Next) {
 		return true
 	}
 	// An orphan in FIN_WAIT_2 is a time-wait socket in Linux, and those take any RST in the window
