@@ -173,7 +173,7 @@ func (p *part) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
 		// They began with Y's SYN, at the earliest; a SYN-ACK in between may answer a repeated SYN. Whatever else X sends shows
 		// that it is there.
 		first := x.Syn.Time
-		if earlier, _ := p.earlierSYNs(c, dir); earlier != 0 {
+		if earlier, _, ok := p.earlierSYNs(c, dir); ok {
 			first = min(first, earlier)
 		}
 		if y.HasSYN() {
@@ -186,7 +186,7 @@ func (p *part) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
 	case tcp.SynSent:
 		// A socket in SYN_SENT repeats its SYN; nothing else on the wire shows that an application gives up.
 		patience := max(m.patience(), synRepeats)
-		if _, earlier := p.earlierSYNs(c, dir); earlier != 0 && x.SYNs == 1 {
+		if _, earlier, ok := p.earlierSYNs(c, dir); ok && x.SYNs == 1 {
 			patience = max(patience, (x.SynLast-earlier)*9/4)
 		}
 		if x.HasSYN() && m.now-x.SynLast > patience {
@@ -238,21 +238,21 @@ func (p *part) oldSYN(c *conn, dir int) bool {
 	return false
 }
 
-// earlierSYNs returns when X first and last sent the SYN of c before c, 0 if it did not: the attempt was refused, but the RST
+// earlierSYNs returns when X first and last sent the SYN of c before c, if it did: the attempt was refused, but the RST
 // did not arrive, and the SYN has come again to cross a newer one of Y's. Its timer has doubled all the while.
-func (p *part) earlierSYNs(c *conn, dir int) (first, last int64) {
+func (p *part) earlierSYNs(c *conn, dir int) (first, last int64, ok bool) {
 	if c.older == none {
-		return 0, 0
+		return 0, 0, false
 	}
 	x := &c.dirs[dir]
 	var buf conn
 	for i := c.older; i != none; i = p.older(i) {
 		old := p.load(i, &buf)
 		if o := &old.dirs[old.directionOf(c.ends[dir])]; o.HasSYN() && o.ISS == x.ISS {
-			first, last = o.Syn.Time, max(last, o.SynLast)
+			first, last, ok = o.Syn.Time, max(last, o.SynLast), true
 		}
 	}
-	return first, last
+	return first, last, ok
 }
 
 // explain gives the state that follows from f, its beginning and its reason.

@@ -37,15 +37,19 @@ type trace struct {
 	start  origin
 }
 
-// An origin moves the numbers of a trace: nothing may depend on where in their spaces sequence numbers and clocks began.
-type origin struct{ client, server, clientClock, serverClock uint32 }
+// An origin moves the numbers of a trace: nothing may depend on where in their spaces sequence numbers and clocks began, nor on
+// the date, of which some programs that write captures know nothing.
+type origin struct {
+	client, server, clientClock, serverClock uint32
+	date                                     int64 // ns since epoch
+}
 
 // The client's ISS is 100 and the server's 300 in most traces, their clocks 1000 and 5000.
 var origins = []origin{
 	{},
-	{1<<32 - 101, 1<<31 - 305, 1<<32 - 1012, 1<<31 - 5031},
-	{1<<31 - 112, 1<<32 - 302, 1<<31 - 1021, 1<<32 - 6001},
-	{1<<32 - 112, 1<<32 - 402, 1<<32 - 2001, 1<<32 - 5001},
+	{1<<32 - 101, 1<<31 - 305, 1<<32 - 1012, 1<<31 - 5031, -epoch},
+	{1<<31 - 112, 1<<32 - 302, 1<<31 - 1021, 1<<32 - 6001, 0},
+	{1<<32 - 112, 1<<32 - 402, 1<<32 - 2001, 1<<32 - 5001, 400e15},
 }
 
 const epoch = int64(1_700_000_000_000_000_000)
@@ -120,7 +124,7 @@ func (tr *trace) time(n int, seconds string) int64 {
 	if err != nil {
 		tr.t.Fatalf("line %d: %v", n, err)
 	}
-	return epoch + int64(math.Round(at*1e9))
+	return epoch + tr.start.date + int64(math.Round(at*1e9))
 }
 
 func (tr *trace) segment(n int, fields []string) tcp.Segment {
@@ -240,7 +244,7 @@ func (tr *trace) expectSince(n int, role string, want int64, atLeast bool) {
 	}
 	if e.Since != want || e.SinceAtLeast != atLeast {
 		tr.t.Errorf("line %d: the %s is so since %.3f s, at least %v; want %.3f s, %v",
-			n, role, float64(e.Since-epoch)/1e9, e.SinceAtLeast, float64(want-epoch)/1e9, atLeast)
+			n, role, float64(e.Since-tr.time(n, "0"))/1e9, e.SinceAtLeast, float64(want-tr.time(n, "0"))/1e9, atLeast)
 	}
 }
 
