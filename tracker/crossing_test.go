@@ -9,7 +9,7 @@ func TestHowLongASegmentMayIgnoreTheACK(t *testing.T) {
 		{"the client answered after 1 ms: within 3.5 ms", established + `
 	1.0000  client  FIN,ACK  seq=111 ack=301
 	1.0100  server  ACK      seq=301 ack=112
-	1.0132  client  FIN,ACK  seq=111 ack=301
+	1.0135  client  FIN,ACK  seq=111 ack=301
 	= FIN_WAIT_2? CLOSE_WAIT!
 		`},
 		{"the client answered after 1 ms: not later", established + `

@@ -57,6 +57,18 @@ func TestARSTAnswersASegmentThatWasLate(t *testing.T) {
 			1.50  server  RST      seq=301
 			= CLOSING? CLOSED?
 		`},
+		{"that of the FIN, of an end that has not closed", `
+			0.00  client  SYN      seq=100
+			0.01  server  SYN,ACK  seq=300 ack=101
+			0.02  client  ACK      seq=101 ack=301
+			1.00  client  FIN,ACK  seq=101 ack=301         # arrives late
+			1.01  server  PSH,ACK  seq=301 ack=101 len=10
+			1.02  client  ACK      seq=102 ack=311
+			1.03  server  PSH,ACK  seq=311 ack=101 len=10
+			1.04  client  ACK      seq=102 ack=321
+			1.50  server  RST      seq=301
+			= FIN_WAIT_1? CLOSED?
+		`},
 		{"none", `
 			0.00  client  SYN      seq=100
 			0.01  server  SYN,ACK  seq=300 ack=101
@@ -137,8 +149,9 @@ func TestAServerThatCeasesToRepeatItsSYNACKHasGivenUp(t *testing.T) {
 			0.01    server  SYN,ACK  seq=300 ack=101
 			1.01    server  SYN,ACK  seq=300 ack=101
 			3.01    server  SYN,ACK  seq=300 ack=101
-			9.00    = CLOSED? SYN_RCVD?
-			10.00   = CLOSED? CLOSED?
+			9.89625 = CLOSED? SYN_RCVD?
+			9.897   = CLOSED? CLOSED?
+			@ server 9.89625
 		`},
 		{"as SYN cookies do", `
 			0.00    client  SYN      seq=100
@@ -214,6 +227,20 @@ func TestTheTimerOfASYNThatWasRefusedGoesOnWhereItCrossesAnother(t *testing.T) {
 		32.00  = CLOSED? SYN_SENT?                      # the next comes after 16 s
 		34.00  = CLOSED? CLOSED?
 		:2 server it has long ceased to repeat its SYN, first sent in packet 10: it gave up
+		`},
+		{"in SYN_SENT, where it comes again", refused + `
+		15.00  server  SYN      seq=300
+		31.00  server  SYN      seq=300
+		66.00  = CLOSED? SYN_SENT?                      # the next comes after 32 s
+		68.00  = CLOSED? CLOSED?
+		`},
+		{"in SYN_SENT, where it has hardly begun", `
+		0.00   server  SYN      seq=300
+		0.01   client  RST,ACK  seq=0 ack=301           # lost behind the capture
+		0.50   client  SYN      seq=100
+		1.00   server  SYN      seq=300
+		4.40   = CLOSED? SYN_SENT?
+		4.60   = CLOSED? CLOSED?
 		`},
 		{"in SYN_RCVD", refused + `
 		9.01   server  SYN,ACK  seq=300 ack=101

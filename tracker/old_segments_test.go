@@ -26,9 +26,29 @@ func TestADuplicateOfAnOldSYNOpensNothingAtItsSender(t *testing.T) {
 		1.00  client  RST,ACK  seq=101 ack=301
 		1.50  server  SYN,ACK  seq=900 ack=101        # the SYN came again, late, behind the capture
 		=2 UNKNOWN?? SYN_RCVD?
+		:2 client packet 5 answers the SYN of its older connection, which came again: it has not opened another
 		1.52  client  RST      seq=101
 		=2 CLOSED? CLOSED?
 	`)
+}
+
+func TestOnlyASYNACKAnswersAnOldSYN(t *testing.T) {
+	tell(t, []story{
+		{"not an ACK", `
+		0.00  client  SYN      seq=100
+		0.01  server  SYN,ACK  seq=300 ack=101
+		0.02  client  ACK      seq=101 ack=301 len=1000000
+		0.03  server  ACK      seq=301 ack=1000101
+		1.50  server  ACK      seq=1000000000 ack=101
+		=2 ESTABLISHED?? ESTABLISHED??
+		`},
+		{"not of a connection whose SYN was missed", `
+		0.00  client  ACK      seq=1000000 ack=301 len=10
+		0.01  server  ACK      seq=301 ack=1000010
+		1.50  server  SYN,ACK  seq=900000 ack=1
+		=2 ESTABLISHED?? SYN_RCVD?
+		`},
+	})
 }
 
 // A stack answers late duplicates with RSTs of their own numbers, after the one that counts.

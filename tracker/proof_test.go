@@ -62,6 +62,15 @@ func TestProofOfTheHandshakeACK(t *testing.T) {
 	1.010  client  SYN,ACK  seq=100 ack=301
 	= SYN_RCVD! ESTABLISHED?
 		`},
+		{"not at the same time", `
+	0.000  client  SYN      seq=100
+	0.001  server  SYN      seq=300
+	0.010  client  SYN,ACK  seq=100 ack=301
+	0.011  server  SYN,ACK  seq=300 ack=101
+	1.010  client  SYN,ACK  seq=100 ack=301
+	1.010  client  ACK      seq=101 ack=301
+	= SYN_RCVD! ESTABLISHED?
+		`},
 		{"or without a SYN-ACK ever: it was not in SYN_RCVD", `
 	0.000  server  SYN      seq=300               # lost behind the capture
 	0.001  client  SYN      seq=100
@@ -82,6 +91,12 @@ func TestProofOfTheHandshakeACK(t *testing.T) {
 	0.011  client  ACK      seq=101 ack=301
 	1.010  server  SYN,ACK  seq=300 ack=101
 	= ESTABLISHED? SYN_RCVD?
+		`},
+		{"an active opener that goes on is proof, whatever the capture's clock can tell apart", `
+	0.000  client  SYN      seq=100
+	0.000  server  SYN,ACK  seq=300 ack=101
+	0.000  client  ACK      seq=101 ack=301
+	= ESTABLISHED! ESTABLISHED?
 		`},
 		{"to acknowledge data is proof", established},
 		{"also where the SYN was captured last", `
@@ -119,6 +134,13 @@ func TestProofOfTheHandshakeACK(t *testing.T) {
 	0.000  client  SYN      seq=100 ts=3000000000/0
 	0.010  server  SYN,ACK  seq=300 ack=101
 	0.011  client  ACK      seq=101 ack=301
+	= ESTABLISHED! ESTABLISHED?
+		`},
+		{"nor is the echo of a timestamp that was cut off", `
+	0.000  client  SYN      seq=100 cut=1
+	0.010  server  SYN,ACK  seq=300 ack=101 ts=5000/1000
+	0.011  client  ACK      seq=101 ack=301 ts=1011/5000
+	0.200  server  ACK      seq=301 ack=101 ts=5190/1000
 	= ESTABLISHED! ESTABLISHED?
 		`},
 		{"the echo of a repeated SYN is none", `
@@ -207,6 +229,32 @@ func TestProofOfTheACKOfTheFIN(t *testing.T) {
 	0.300  client  FIN,ACK  seq=111 ack=301
 	= FIN_WAIT_1?? CLOSE_WAIT??
 		`},
+		{"whatever its own first acknowledgments were", `
+	0.000  client  ACK      seq=111 ack=301
+	0.001  client  FIN,ACK  seq=111 ack=306
+	0.010  server  ACK      seq=306 ack=112
+	0.300  client  FIN,ACK  seq=111 ack=306
+	= FIN_WAIT_1?? CLOSE_WAIT??
+		`},
+		{"what echoes nothing proves nothing", `
+	0.000  client  SYN      seq=100
+	0.010  server  SYN,ACK  seq=300 ack=101 ts=5000/0
+	0.011  client  ACK      seq=101 ack=301
+	0.500  server  ACK      seq=301 ack=101 ts=5490/0
+	1.000  client  FIN,ACK  seq=101 ack=301
+	1.010  server  ACK      seq=301 ack=102 ts=6010/0
+	1.300  client  FIN,ACK  seq=101 ack=301
+	= FIN_WAIT_1! CLOSE_WAIT!
+		`},
+		{"nor does an echo where the timestamps before it were cut off", `
+	0.000  client  SYN      seq=100 ts=1000/0
+	0.010  server  SYN,ACK  seq=300 ack=101 cut=1
+	0.011  client  ACK      seq=101 ack=301 ts=1011/5000
+	1.000  client  FIN,ACK  seq=101 ack=301 ts=2000/5000
+	1.010  server  ACK      seq=301 ack=102 ts=5000/2000
+	1.300  client  FIN,ACK  seq=101 ack=301 ts=2300/5000
+	= FIN_WAIT_1! CLOSE_WAIT!
+		`},
 		{"to echo its timestamp is proof", disputedStamped + `
 	1.500  client  ACK      seq=112 ack=301 ts=2500/6010
 	= FIN_WAIT_2? CLOSE_WAIT!
@@ -231,9 +279,9 @@ func TestProofOfTheACKOfTheFIN(t *testing.T) {
 	= FIN_WAIT_2? CLOSE_WAIT!
 		`},
 		{"a repetition that crossed the second ACK does not dispute that one", disputed + `
-	1.312  client  FIN,ACK  seq=111 ack=301
+	1.3135 client  FIN,ACK  seq=111 ack=301
 	= FIN_WAIT_1? CLOSE_WAIT!
-	1.700  =       FIN_WAIT_1? CLOSE_WAIT!   # Linux waits 200 ms and more, whatever the last interval was
+	1.8135 =       FIN_WAIT_1? CLOSE_WAIT!   # Linux waits 200 ms and more, whatever the last interval was
 	1.900  =       FIN_WAIT_2? CLOSE_WAIT?
 		`},
 		{"after a dispute silence for two and a quarter intervals counts", disputed + `
@@ -288,7 +336,7 @@ func TestWhatIsInFlightLeavesAStatePresumed(t *testing.T) {
 		{"data sent again within the round trip crossed its ACK", established + `
 	1.000  client  ACK      seq=111 ack=301 len=10
 	1.010  server  ACK      seq=301 ack=121
-	1.012  client  ACK      seq=111 ack=301 len=10
+	1.0135 client  ACK      seq=111 ack=301 len=10
 	1.022  server  ACK      seq=301 ack=121
 	= ESTABLISHED! ESTABLISHED!
 		`},
@@ -311,6 +359,15 @@ func TestWhatIsInFlightLeavesAStatePresumed(t *testing.T) {
 	1.002  client  ACK      seq=112 ack=302
 	= CLOSING? FIN_WAIT_2?
 	1.200  client  FIN,ACK  seq=111 ack=302
+	= CLOSING! FIN_WAIT_2?
+		`},
+		{"also behind data", established + `
+	1.000  client  ACK      seq=111 ack=301 len=10
+	1.001  client  FIN,ACK  seq=121 ack=301
+	1.002  server  FIN,ACK  seq=301 ack=111
+	1.003  client  ACK      seq=122 ack=302
+	1.010  server  ACK      seq=302 ack=121
+	1.200  client  FIN,ACK  seq=121 ack=302
 	= CLOSING! FIN_WAIT_2?
 		`},
 		{"a FIN that is due to be repeated and is not may have been acknowledged behind the capture", established + `
@@ -376,8 +433,8 @@ func TestWhoOwesAnAnswerIsPresumed(t *testing.T) {
 	tell(t, []story{
 		{"a keep-alive", established + `
 	10.000 client  ACK      seq=110 ack=301
-	= ESTABLISHED! ESTABLISHED!
-	10.600 =       ESTABLISHED? ESTABLISHED?
+	10.500 =       ESTABLISHED! ESTABLISHED!
+	10.510 =       ESTABLISHED? ESTABLISHED?
 		`},
 		{"a keep-alive that was answered owes nothing", established + `
 	10.000 client  ACK      seq=110 ack=301
@@ -386,6 +443,11 @@ func TestWhoOwesAnAnswerIsPresumed(t *testing.T) {
 	20.000 client  ACK      seq=111 ack=301 len=5
 	20.010 server  ACK      seq=301 ack=116
 	21.000 =       ESTABLISHED! ESTABLISHED!
+		`},
+		{"a keep-alive and an answer at the same time", established + `
+	10.000 client  ACK      seq=110 ack=301
+	10.000 server  ACK      seq=301 ack=111
+	10.600 =       ESTABLISHED? ESTABLISHED!
 		`},
 		{"a second keep-alive", established + `
 	10.000 client  ACK      seq=110 ack=301
@@ -407,8 +469,13 @@ func TestWhoOwesAnAnswerIsPresumed(t *testing.T) {
 		`},
 		{"data", established + `
 	1.000  client  ACK      seq=111 ack=301 len=10
-	1.510  =       ESTABLISHED? ESTABLISHED!   # half a second, and the way there and back
-	1.600  =       ESTABLISHED? ESTABLISHED?
+	1.517  =       ESTABLISHED? ESTABLISHED!   # half a second, and the way there and back
+	1.518  =       ESTABLISHED? ESTABLISHED?
+		`},
+		{"data and an answer at the same time", established + `
+	1.000  client  ACK      seq=111 ack=301 len=10
+	1.000  server  ACK      seq=301 ack=121
+	2.000  =       ESTABLISHED! ESTABLISHED!
 		`},
 		{"data, though it sends something else", established + `
 	1.000  client  ACK      seq=111 ack=301 len=10
@@ -441,7 +508,7 @@ func TestWhoOwesAnAnswerIsPresumed(t *testing.T) {
 	1.000  client  ACK      seq=111 ack=301 len=10
 	1.235  server  ACK      seq=301 ack=111 len=5
 	1.236  client  ACK      seq=121 ack=306
-	1.240  client  ACK      seq=111 ack=306 len=10
+	1.252  client  ACK      seq=111 ack=306 len=10
 	= ESTABLISHED? ESTABLISHED!
 		`},
 		{"acknowledged data that comes a third time", established + `

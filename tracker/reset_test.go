@@ -111,6 +111,20 @@ func TestWhoseRST(t *testing.T) {
 	1.010  server  ACK      seq=301 ack=111
 	= ESTABLISHED? ESTABLISHED?
 		`},
+		{"beyond, and the peer has said nothing since", established + `
+	1.000  server  ACK      seq=301 ack=111
+	1.000  client  RST      seq=200
+	= CLOSED? ESTABLISHED?
+		`},
+		{"the next but one, also if that is 0", established + `
+	1.000  server  RST      seq=302
+	= ESTABLISHED? CLOSED?
+		`},
+		{"below, whatever the peer's FIN acknowledged", established + `
+	1.000  server  FIN,ACK  seq=301 ack=111
+	1.010  client  RST      seq=105
+	= ESTABLISHED? FIN_WAIT_1?
+		`},
 		{"in a window that is scaled", `
 	0.000  client  SYN      seq=100 scale=7
 	0.010  server  SYN,ACK  seq=300 ack=101 scale=2
@@ -166,8 +180,15 @@ func TestWhoseRST(t *testing.T) {
 		`},
 		{"what a capture shows just behind it was sent before", established + `
 	1.000  client  RST      seq=111
-	1.003  client  ACK      seq=111 ack=301
+	1.005  client  ACK      seq=111 ack=301
 	= CLOSED? CLOSED?
+		`},
+		{"the first of two", established + `
+	1.000  client  RST      seq=111
+	1.005  client  ACK      seq=111 ack=301
+	1.100  client  RST      seq=111
+	= CLOSED? CLOSED?
+	: client it sent a RST in packet 6
 		`},
 		{"the first of two, if the second is not its own", established + `
 	1.000  client  RST      seq=111
@@ -226,6 +247,38 @@ func TestWhoseRST(t *testing.T) {
 	1.001  server  RST,ACK  seq=50 ack=101
 	= CLOSED? SYN_RCVD?
 		`},
+		{"as a closed port answers the SYN, where the SYN-ACK was missed", `
+	0.000  client  SYN      seq=100
+	0.011  client  ACK      seq=101 ack=301
+	0.020  server  ACK      seq=301 ack=101
+	1.000  server  RST,ACK  seq=0 ack=101
+	= ESTABLISHED? CLOSED?
+		`},
+		{"not as a closed port answers: nobody has sent a SYN", `
+	0.000  client  ACK      seq=101 ack=301 len=10
+	0.010  server  ACK      seq=301 ack=111
+	1.000  server  RST,ACK  seq=0 ack=0
+	= ESTABLISHED?? ESTABLISHED??
+		`},
+		{"without a number, of an end whose peer has acknowledged nothing", `
+	0.000  client  SYN      seq=100
+	0.010  server  SYN,ACK  seq=300 ack=101
+	1.000  server  RST,ACK  seq=0 ack=5000
+	= SYN_SENT? SYN_RCVD?
+		`},
+		{"of number 0, to which the peer objects", `
+	0.000  client  SYN      seq=100
+	0.010  server  SYN,ACK  seq=300 ack=101
+	1.000  server  RST      seq=0
+	1.500  client  SYN      seq=100
+	=1     SYN_SENT? SYN_RCVD?
+		`},
+		{"of number 0, where nothing has that number", established + `
+	0.500  client  ACK      seq=111 ack=301 len=7
+	0.510  server  ACK      seq=301 ack=118
+	1.000  client  RST      seq=0
+	=1     ESTABLISHED? ESTABLISHED?
+		`},
 		{"of an end that had sent nothing, whatever its number", `
 	0.000  client  SYN      seq=100
 	0.001  server  RST,ACK  seq=4000000000 ack=101
@@ -238,9 +291,13 @@ func TestWhoseRST(t *testing.T) {
 	1.500  client  ACK      seq=111 ack=301 len=5
 	1.510  server  ACK      seq=301 ack=116
 	= ESTABLISHED? ESTABLISHED!
-	2.500  client  ACK      seq=116 ack=301 len=5
-	2.510  server  ACK      seq=301 ack=121
+	2.000  client  ACK      seq=116 ack=301
 	= ESTABLISHED! ESTABLISHED!
+		`},
+		{"both reset", stamped + `
+	1.000  client  RST      seq=111 ts=2000/5030
+	1.001  server  RST      seq=301 ts=6000/1020
+	= CLOSED! CLOSED!
 		`},
 	})
 }
@@ -255,9 +312,25 @@ func TestWhoTakesARST(t *testing.T) {
 		`},
 		{"exact behind data in flight that crossed an ACK", established + `
 	1.000  server  ACK      seq=301 ack=111 len=100
-	1.002  client  ACK      seq=111 ack=301
-	1.010  server  RST,ACK  seq=401 ack=111
+	1.0035 client  ACK      seq=111 ack=301
+	1.500  server  RST,ACK  seq=401 ack=111
 	= CLOSED? CLOSED?
+		`},
+		{"exact behind data that fills the window", established + `
+	1.000  server  ACK      seq=301 ack=111 len=1000
+	1.001  server  RST,ACK  seq=1301 ack=111
+	= CLOSED? CLOSED?
+		`},
+		{"exact behind more than the window holds", established + `
+	1.000  server  ACK      seq=301 ack=111 len=1001
+	1.001  server  RST,ACK  seq=1302 ack=111
+	= ESTABLISHED? CLOSED?
+		`},
+		{"not exact: more was acknowledged than the capture holds", established + `
+	1.000  server  ACK      seq=301 ack=111 len=10
+	1.001  client  ACK      seq=111 ack=401
+	1.002  server  RST      seq=311
+	= ESTABLISHED? CLOSED?
 		`},
 		{"not exact: the data before it was never acknowledged", established + `
 	1.000  server  ACK      seq=301 ack=111 len=100
@@ -266,7 +339,7 @@ func TestWhoTakesARST(t *testing.T) {
 		`},
 		{"a challenge that was captured just after it revokes nothing", established + `
 	1.000  server  RST      seq=301
-	1.003  client  ACK      seq=111 ack=301
+	1.0035 client  ACK      seq=111 ack=301
 	= CLOSED? CLOSED?
 		`},
 		{"whatever comes from the receiver a round trip later revokes it", established + `
@@ -314,17 +387,17 @@ func TestWhoTakesARST(t *testing.T) {
 	= ESTABLISHED? ESTABLISHED?
 		`},
 		{"the number of a FIN that is not acknowledged", established + `
-	1.000  server  ACK      seq=301 ack=111 len=10   # lost behind the capture
-	1.001  server  FIN,ACK  seq=311 ack=111
-	1.010  client  ACK      seq=111 ack=301 sack=311/312
-	2.000  server  RST,ACK  seq=311 ack=111
+	1.000  server  ACK      seq=301 ack=111 len=1    # lost behind the capture
+	1.001  server  FIN,ACK  seq=302 ack=111
+	1.010  client  ACK      seq=111 ack=301 sack=302/303
+	2.000  server  RST,ACK  seq=302 ack=111
 	= ESTABLISHED? FIN_WAIT_1?
 		`},
 		{"in the window of FIN_WAIT_2, but just after a segment that shows a socket", established + `
 	1.000  client  FIN,ACK  seq=111 ack=301
 	1.010  server  ACK      seq=301 ack=112 len=5
 	1.901  client  ACK      seq=112 ack=306
-	1.902  server  RST,ACK  seq=406 ack=112
+	1.903  server  RST,ACK  seq=406 ack=112
 	= FIN_WAIT_2? CLOSED?
 		`},
 		{"in TIME_WAIT", established + `
@@ -341,6 +414,19 @@ func TestWhoTakesARST(t *testing.T) {
 	0.020  server  ACK      seq=301 ack=101 len=5
 	1.000  server  RST,ACK  seq=400 ack=101
 	= CLOSED?? CLOSED?
+		`},
+		{"by an end that sends no ACK, if it is the next", `
+	0.000  client  FIN      seq=100
+	0.010  server  ACK      seq=300 ack=101
+	= FIN_WAIT_2?? CLOSE_WAIT??
+	1.000  server  RST      seq=300
+	= CLOSED?? CLOSED??
+		`},
+		{"by an end that sends no ACK, only if it is the next", `
+	0.000  client  FIN      seq=100
+	0.010  server  ACK      seq=300 ack=101
+	1.000  server  RST      seq=301
+	= FIN_WAIT_2?? CLOSED??
 		`},
 		{"by an end whose opening was missed: not one far from what it has acknowledged", `
 	0.000  client  ACK      seq=101 ack=301 len=10

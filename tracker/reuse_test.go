@@ -77,7 +77,8 @@ func TestASYNIntoAConnectionIsChallenged(t *testing.T) {
 		{"the supposed sender does neither: somebody else sent the SYN", established + `
 	2.000  client  SYN      seq=600
 	2.010  server  ACK      seq=301 ack=111
-	6.000  =       UNKNOWN?? LISTEN?
+	5.499  =       SYN_SENT? LISTEN?
+	5.500  =       UNKNOWN?? LISTEN?
 	=1     ESTABLISHED? ESTABLISHED!
 	:2     client the SYN in packet 6 is hardly its own: it ignored the answer, and lives on in an older connection
 		`},
@@ -98,18 +99,33 @@ func TestASYNIntoAConnectionIsChallenged(t *testing.T) {
 		`},
 		{"what a capture shows just behind the SYN was sent before", established + `
 	2.000  client  SYN      seq=600
-	2.003  client  ACK      seq=111 ack=301
+	2.005  client  ACK      seq=111 ack=301
 	=1     CLOSED? ESTABLISHED!
 		`},
 		{"no challenge: the receiver may be gone, or have lost the SYN", established + `
 	2.000  client  SYN      seq=600
 	=1     CLOSED? ESTABLISHED!
-	2.510  =       SYN_SENT? LISTEN?   # half a second, and the way there and back
+	2.517  =       SYN_SENT? LISTEN?   # half a second, and the way there and back
 	=1     CLOSED? ESTABLISHED!
 	2.600  =       SYN_SENT? LISTEN?
 	=1     CLOSED? ESTABLISHED?
 	6.000  =       CLOSED? LISTEN?
 	=1     CLOSED? ESTABLISHED?
+		`},
+		{"nor is what it sent at the same time a challenge", established + `
+	2.000  client  SYN      seq=600
+	2.000  server  ACK      seq=301 ack=111 len=10
+	2.600  =       SYN_SENT? LISTEN?
+	=1     CLOSED? ESTABLISHED?
+	6.000  =       CLOSED? LISTEN?
+	=1     CLOSED? ESTABLISHED?
+		`},
+		{"a challenge that is answered at once", established + `
+	2.000  client  SYN      seq=600
+	2.010  server  ACK      seq=301 ack=111
+	2.010  client  RST      seq=111
+	6.000  =       CLOSED? LISTEN?
+	=1     CLOSED? CLOSED?
 		`},
 		{"a challenge: it is there", established + `
 	2.000  client  SYN      seq=600

@@ -34,8 +34,8 @@ func TestClientClosesFirst(t *testing.T) {
 	= FIN_WAIT_2? LAST_ACK?
 	2.001  client  ACK      seq=112 ack=302
 	= TIME_WAIT? CLOSED?
-	61.900 =       TIME_WAIT? CLOSED?
-	62.100 =       CLOSED? CLOSED?
+	61.999 =       TIME_WAIT? CLOSED?
+	62.000 =       CLOSED? CLOSED?
 	`)
 }
 
@@ -81,6 +81,13 @@ func TestASYNACKRepeatedAfterTheHandshakeACKMeansSYNRCVD(t *testing.T) {
 	1.011  client  ACK      seq=101 ack=301
 	= ESTABLISHED! SYN_RCVD?
 	4.000 =        ESTABLISHED! ESTABLISHED?
+	`)
+}
+
+func TestASYNACKRepeatedAfterTheHandshakeACKIntoSilenceMeansSYNRCVDForGood(t *testing.T) {
+	play(t, handshake+`
+	1.010  server  SYN,ACK  seq=300 ack=101
+	60.000 =       ESTABLISHED? SYN_RCVD?
 	`)
 }
 
@@ -392,6 +399,14 @@ func TestALaterTimestampShowsThatTheRSTCameLast(t *testing.T) {
 	`)
 }
 
+func TestTheSameTimestampDoesNotShowThatTheRSTCameLast(t *testing.T) {
+	play(t, stamped+`
+	1.000  client  RST,ACK  seq=111 ack=301 ts=1990/5030
+	1.006  client  ACK      seq=111 ack=301 ts=1990/5030
+	= ESTABLISHED? CLOSED?
+	`)
+}
+
 func TestLinuxTakesARSTAtTheEndOfWhatIsSACKed(t *testing.T) {
 	play(t, established+`
 	1.000  server  ACK      seq=301 ack=111 len=100
@@ -434,8 +449,16 @@ func TestAClientThatCeasesToRepeatItsSYNHasGivenUp(t *testing.T) {
 	0.000  client  SYN      seq=100
 	1.000  client  SYN      seq=100
 	3.000  client  SYN      seq=100
-	7.000  =       SYN_SENT? UNKNOWN??
-	8.000  =       CLOSED? UNKNOWN??
+	7.500  =       SYN_SENT? UNKNOWN??
+	7.501  =       CLOSED? UNKNOWN??
+	`)
+}
+
+func TestASegmentWithoutSYNAndACKAnswersNoSYN(t *testing.T) {
+	play(t, `
+	0.010  server  SYN,ACK  seq=300 ack=101
+	0.020  client  FIN      seq=101
+	= SYN_SENT? SYN_RCVD?
 	`)
 }
 
