@@ -330,15 +330,15 @@ func (d *Direction) addACK(s *tcp.Segment, y *Direction, next tcp.Seq, started b
 		d.FirstPlain.first(s)
 	}
 	for _, r := range s.Options.SACK[:min(int(s.Options.SACKs), len(s.Options.SACK))] {
-		if r.Right.After(s.Ack) && (d.Has&Sacked == 0 || r.Right.After(d.SACKed)) {
+		if d.Has&Sacked == 0 || r.Right.After(d.SACKed) {
 			d.SACKed = r.Right
 			d.Has |= Sacked
 		}
 	}
-	if d.Has&BeyondSYN == 0 && y.HasSYN() && (d.Ack.After(y.SynEnd) || d.Has&Sacked != 0 && d.SACKed.After(y.SynEnd)) {
+	if y.HasSYN() && (d.Ack.After(y.SynEnd) || d.Has&Sacked != 0 && d.SACKed.After(y.SynEnd)) {
 		d.Has |= BeyondSYN
 	}
-	if d.Has&Sacked != 0 && d.Ack.AtOrAfter(d.SACKed) {
+	if d.Ack.AtOrAfter(d.SACKed) {
 		d.Has &^= Sacked
 	}
 }
@@ -639,7 +639,7 @@ func (d *Direction) Doubtful(y *Direction) bool {
 		return true
 	}
 	// Y had the FIN before it was seen: what was seen is a repetition, and says nothing about the first.
-	if d.Has&FIN != 0 && y.Acks(d.Fin+1) && y.AckReached.Time+int64(reorderWindow) < d.FinSent.Time {
+	if y.Acks(d.Fin+1) && y.AckReached.Time+int64(reorderWindow) < d.FinSent.Time {
 		return true
 	}
 	return d.Has&TimestampSent != 0 && y.Has&TimestampEcho != 0 && newer(y.TSEcr, d.TSVal)

@@ -105,6 +105,8 @@ func TestHowLongASegmentMayIgnoreTheACK(t *testing.T) {
 	2.0000  client  FIN,ACK  seq=101 ack=301
 	2.0100  server  ACK      seq=301 ack=102
 	= FIN_WAIT_2? CLOSE_WAIT!
+	2.0700  client  FIN,ACK  seq=101 ack=301
+	= FIN_WAIT_1! CLOSE_WAIT!
 		`},
 		{"SYNs that crossed: not longer than from the first", `
 	0.0000  client  SYN      seq=100
@@ -114,6 +116,16 @@ func TestHowLongASegmentMayIgnoreTheACK(t *testing.T) {
 	1.0000  client  FIN,ACK  seq=101 ack=301
 	1.0100  server  ACK      seq=301 ack=102
 	1.0400  client  FIN,ACK  seq=101 ack=301
+	= FIN_WAIT_1! CLOSE_WAIT!
+		`},
+		{"SYNs that crossed, from afar: within 50 ms", `
+	0.0000  client  SYN      seq=100
+	0.0010  server  SYN      seq=300
+	0.1000  client  SYN,ACK  seq=100 ack=301
+	0.1010  server  SYN,ACK  seq=300 ack=101
+	1.0000  client  FIN,ACK  seq=101 ack=301
+	1.0100  server  ACK      seq=301 ack=102
+	1.0700  client  FIN,ACK  seq=101 ack=301
 	= FIN_WAIT_1! CLOSE_WAIT!
 		`},
 		{"no handshake: within 50 ms", `

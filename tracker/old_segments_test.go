@@ -66,6 +66,45 @@ func TestTheExactOneOfSeveralResetsCounts(t *testing.T) {
 	`)
 }
 
+func TestTheLastOfSeveralResetsCountsWhereNoneIsExact(t *testing.T) {
+	play(t, established+`
+		1.00  client  RST      seq=50                 # somebody else's
+		1.20  client  ACK      seq=111 ack=301 len=10
+		1.21  server  ACK      seq=301 ack=121
+		2.00  client  RST      seq=111                # the answer to a segment that was late
+		= CLOSED? ESTABLISHED?
+	`)
+}
+
+// What is exact is what its sender would send next, or what the receiver waits for.
+func TestEitherEndMakesAResetExact(t *testing.T) {
+	tell(t, []story{
+		{"the sender's next", `
+		0.00   client  SYN      seq=100
+		0.01   server  SYN,ACK  seq=300 ack=101
+		0.02   client  ACK      seq=101 ack=301
+		1.00   client  PSH,ACK  seq=101 ack=301 len=10
+		1.01   server  RST      seq=301                 # lost behind the capture
+		1.295  server  PSH,ACK  seq=301 ack=101 len=10
+		1.30   client  PSH,ACK  seq=101 ack=301 len=10
+		1.31   server  RST      seq=311
+		1.32   server  RST      seq=250
+		= CLOSED? CLOSED?
+		`},
+		{"what the receiver waits for", `
+		0.00   client  SYN      seq=100
+		0.01   server  SYN,ACK  seq=300 ack=101
+		0.02   client  ACK      seq=101 ack=301
+		1.00   client  PSH,ACK  seq=101 ack=311 len=10  # the data that it acknowledges was missed
+		1.01   server  RST      seq=311                 # lost behind the capture
+		1.30   client  PSH,ACK  seq=101 ack=311 len=10
+		1.31   server  RST      seq=311
+		1.32   server  RST      seq=250
+		= CLOSED? CLOSED?
+		`},
+	})
+}
+
 func TestAFINThatIsNotAnsweredDoesNotProlongTimeWait(t *testing.T) {
 	play(t, `
 		0.00   client  SYN      seq=100
@@ -92,6 +131,15 @@ func TestAnOldSYNRepeatsNoFIN(t *testing.T) {
 		1.01  server  ACK      seq=301 ack=102
 		3.00  client  SYN      seq=100            # an old duplicate
 		= FIN_WAIT_2? CLOSE_WAIT!
+	`)
+}
+
+func TestDataBeyondAFINRepeatsNoFIN(t *testing.T) {
+	play(t, established+`
+		1.00  client  FIN,ACK  seq=111 ack=301
+		1.01  server  ACK      seq=301 ack=112
+		3.00  client  ACK      seq=112 ack=301 len=5
+		= FIN_WAIT_2? CLOSE_WAIT?
 	`)
 }
 

@@ -96,7 +96,7 @@ func TestProofOfTheHandshakeACK(t *testing.T) {
 	0.000  client  SYN      seq=100
 	0.000  server  SYN,ACK  seq=300 ack=101
 	0.000  client  ACK      seq=101 ack=301
-	= ESTABLISHED! ESTABLISHED?
+	0.600  =       ESTABLISHED! ESTABLISHED?
 		`},
 		{"to acknowledge data is proof", established},
 		{"also where the SYN was captured last", `
@@ -142,6 +142,13 @@ func TestProofOfTheHandshakeACK(t *testing.T) {
 	0.011  client  ACK      seq=101 ack=301 ts=1011/5000
 	0.200  server  ACK      seq=301 ack=101 ts=5190/1000
 	= ESTABLISHED! ESTABLISHED?
+		`},
+		{"an echo where there is nothing to echo shows nothing that was missed", `
+	0.000  client  SYN      seq=100
+	0.010  server  SYN,ACK  seq=300 ack=101 ts=5000/0
+	0.011  client  ACK      seq=101 ack=301 len=10
+	0.020  server  ACK      seq=301 ack=111 ts=5010/1000
+	= ESTABLISHED! ESTABLISHED!
 		`},
 		{"the echo of a repeated SYN is none", `
 	0.000  client  SYN      seq=100 ts=1000/0
@@ -369,6 +376,13 @@ func TestWhatIsInFlightLeavesAStatePresumed(t *testing.T) {
 	1.010  server  ACK      seq=302 ack=121
 	1.200  client  FIN,ACK  seq=121 ack=302
 	= CLOSING! FIN_WAIT_2?
+		`},
+		{"nothing is confirmed of an end whose SYN was missed", `
+	0.010  server  SYN,ACK  seq=300 ack=101
+	0.011  client  ACK      seq=101 ack=301
+	1.000  client  FIN,ACK  seq=101 ack=301
+	1.200  client  FIN,ACK  seq=101 ack=301
+	= FIN_WAIT_1? ESTABLISHED?
 		`},
 		{"a FIN that is due to be repeated and is not may have been acknowledged behind the capture", established + `
 	1.000  client  FIN,ACK  seq=111 ack=301

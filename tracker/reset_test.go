@@ -190,6 +190,16 @@ func TestWhoseRST(t *testing.T) {
 	= CLOSED? CLOSED?
 	: client it sent a RST in packet 6
 		`},
+		{"the first of two at the same time", established + `
+	1.000  client  RST      seq=111
+	1.000  client  RST      seq=111
+	: client it sent a RST in packet 6
+		`},
+		{"the second of two at the same time, if the first is not its own", established + `
+	1.000  client  RST      seq=105
+	1.000  client  RST      seq=111
+	= CLOSED? CLOSED?
+		`},
 		{"the first of two, if the second is not its own", established + `
 	1.000  client  RST      seq=111
 	1.003  client  ACK      seq=111 ack=301

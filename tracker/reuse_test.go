@@ -120,6 +120,12 @@ func TestASYNIntoAConnectionIsChallenged(t *testing.T) {
 	6.000  =       CLOSED? LISTEN?
 	=1     CLOSED? ESTABLISHED?
 		`},
+		{"nor does it answer", established + `
+	2.000  server  ACK      seq=301 ack=111
+	2.000  client  SYN      seq=600
+	2.600  =       SYN_SENT? LISTEN?
+	=1     CLOSED? ESTABLISHED?
+		`},
 		{"a challenge that is answered at once", established + `
 	2.000  client  SYN      seq=600
 	2.010  server  ACK      seq=301 ack=111
@@ -253,6 +259,13 @@ func TestReuseInTIMEWAIT(t *testing.T) {
 	= CLOSED? CLOSED?
 	: client packet 8 acknowledged its FIN, which answered the peer's
 	| handshake server fin both
+		`},
+		{"a SYN that was captured after the ACK that completes its handshake", closed + `
+	5.010  server  SYN,ACK  seq=7000 ack=5001
+	5.011  client  ACK      seq=5001 ack=7001
+	5.000  client  SYN      seq=5000
+	=1     CLOSED? CLOSED?
+	=2     ESTABLISHED! ESTABLISHED?
 		`},
 		{"a second ISS of the same server, whose SYN was missed", closed + `
 	5.000  server  SYN,ACK  seq=7000 ack=5001
