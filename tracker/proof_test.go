@@ -22,6 +22,13 @@ func TestProofOfTheHandshakeACK(t *testing.T) {
 	1.010  client  SYN,ACK  seq=100 ack=301
 	= SYN_RCVD! SYN_SENT?
 		`},
+		{"nor does a SYN that was repeated before one that was missed", `
+	0.000  client  SYN      seq=100
+	0.001  server  SYN      seq=300
+	1.000  client  SYN      seq=100               # and its SYN-ACK was missed
+	1.010  client  ACK      seq=101 ack=301
+	= SYN_RCVD? SYN_SENT?
+		`},
 		{"in a simultaneous open a pure ACK proves nothing", `
 	0.000  client  SYN      seq=100
 	0.010  client  SYN,ACK  seq=100 ack=301   # the server's SYN was missed

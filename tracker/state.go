@@ -171,7 +171,7 @@ func (m moment) synAcked() (is, sure bool) {
 	case !x.HasSYN():
 		return true, false
 	case !y.FirstAck.Seen() && !m.provesSYN():
-		if x.Has&reassembly.BareSYN != 0 && x.Has&reassembly.SYNACK != 0 {
+		if x.Has&reassembly.BareSYN != 0 {
 			return false, m.keepsRepeating(x.SYNs-1, x.SynLast) // the SYN-ACK of a simultaneous open repeats no SYN-ACK
 		}
 		return false, m.keepsRepeating(x.SYNs, x.SynLast)
