@@ -64,7 +64,7 @@ func (p *part) note(index uint32, dir int, what Oddity, at reassembly.Mark) {
 const challengeTime = int64(time.Second)
 
 // noteOdd looks at s, which has just been taken in from direction dir of c.
-func (p *part) noteOdd(c *conn, dir int, s *tcp.Segment, v reassembly.Verdict) {
+func (p *part) noteOdd(c *conn, dir int, s *tcp.Segment) {
 	x, y := &c.dirs[dir], &c.dirs[1-dir]
 	if hasInvalidFlags(s.Flags) {
 		p.note(c.index, dir, InvalidFlags, reassembly.MarkOf(s))
@@ -74,7 +74,7 @@ func (p *part) noteOdd(c *conn, dir int, s *tcp.Segment, v reassembly.Verdict) {
 	}
 	if at := c.disputed[dir]; at != 0 && s.Flags&(tcp.SYN|tcp.FIN|tcp.RST|tcp.ACK) == tcp.ACK && s.Len == 0 {
 		c.disputed[dir] = 0
-		if s.Seq == x.Next && s.Time-at <= challengeTime && v.Class != reassembly.New {
+		if s.Seq == x.Next && s.Time-at <= challengeTime {
 			p.note(c.index, dir, ChallengeACK, reassembly.MarkOf(s))
 		}
 	}

@@ -197,7 +197,7 @@ func (p *part) take(index uint32, s *tcp.Segment, hash uint64) (v reassembly.Ver
 	c.zeek.Segment(s, uint8(dir), compat.Seen{Behind: v.Behind, Gap: v.AcksMissed})
 	c.comp.Segment(s)
 	if s.Flags.Any(tcp.RST) || hasInvalidFlags(s.Flags) || x.Has&reassembly.BeyondFIN != 0 || c.disputed[dir] != 0 {
-		p.noteOdd(c, dir, s, v)
+		p.noteOdd(c, dir, s)
 	}
 	nothing := s.Flags.Has(tcp.RST|tcp.ACK) && (s.Seq == 0 || x.Has&reassembly.Started == 0)
 	end, older, encap := c.ends[dir], c.older, c.encap
