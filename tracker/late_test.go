@@ -165,6 +165,13 @@ func TestAServerThatCeasesToRepeatItsSYNACKHasGivenUp(t *testing.T) {
 			7.00    = CLOSED? SYN_RCVD?
 			11.00   = CLOSED? CLOSED?
 		`},
+		{"not for a connection before of which no SYN was captured", `
+			0.00    client  ACK      seq=1000000000 ack=1000000000 len=10
+			0.01    server  ACK      seq=1000000000 ack=1000000010
+			5.00    client  SYN      seq=100
+			5.01    server  SYN,ACK  seq=0 ack=101
+			= SYN_SENT? SYN_RCVD?
+		`},
 		{"not when it only answers a SYN in between", `
 			0.00    client  SYN      seq=100
 			0.01    server  SYN,ACK  seq=300 ack=101      # lost behind the capture, as are all that follow

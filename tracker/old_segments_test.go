@@ -51,6 +51,18 @@ func TestOnlyASYNACKAnswersAnOldSYN(t *testing.T) {
 	})
 }
 
+func TestAnOldSYNCrossesNoNewOne(t *testing.T) {
+	play(t, `
+		0.00  client  SYN      seq=100
+		0.01  server  SYN,ACK  seq=300 ack=101
+		0.02  client  ACK      seq=101 ack=301
+		1.00  server  RST      seq=301
+		2.00  server  SYN      seq=900
+		2.01  client  SYN      seq=100            # an old duplicate
+		| unanswered - - both
+	`)
+}
+
 // A stack answers late duplicates with RSTs of their own numbers, after the one that counts.
 func TestTheExactOneOfSeveralResetsCounts(t *testing.T) {
 	play(t, `

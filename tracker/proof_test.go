@@ -397,6 +397,12 @@ func TestWhatIsInFlightLeavesAStatePresumed(t *testing.T) {
 	1.400  =       FIN_WAIT_1! ESTABLISHED?
 	1.401  =       FIN_WAIT_1? ESTABLISHED?
 		`},
+		{"whose interval does not shrink where the capture's clock cannot tell two apart", established + `
+	1.000  client  FIN,ACK  seq=111 ack=301
+	1.200  client  FIN,ACK  seq=111 ack=301
+	1.200  client  FIN,ACK  seq=111 ack=301
+	1.400  =       FIN_WAIT_1! ESTABLISHED?
+		`},
 	})
 }
 
@@ -478,6 +484,12 @@ func TestWhoOwesAnAnswerIsPresumed(t *testing.T) {
 		{"a keep-alive long after one that was answered is the first", established + `
 	10.000 client  ACK      seq=110 ack=301
 	10.010 server  ACK      seq=301 ack=111
+	20.000 client  ACK      seq=110 ack=301
+	= ESTABLISHED! ESTABLISHED!
+		`},
+		{"or after one that was answered at the same time", established + `
+	10.000 client  ACK      seq=110 ack=301
+	10.000 server  ACK      seq=301 ack=111
 	20.000 client  ACK      seq=110 ack=301
 	= ESTABLISHED! ESTABLISHED!
 		`},

@@ -283,6 +283,13 @@ func TestWhoseRST(t *testing.T) {
 	1.500  client  SYN      seq=100
 	=1     SYN_SENT? SYN_RCVD?
 		`},
+		{"after one of number 0", `
+	0.000  client  SYN      seq=100
+	0.010  server  SYN,ACK  seq=300 ack=101
+	1.000  server  RST      seq=0
+	1.100  server  RST      seq=400
+	=1     SYN_SENT? CLOSED?
+		`},
 		{"of number 0, where nothing has that number", established + `
 	0.500  client  ACK      seq=111 ack=301 len=7
 	0.510  server  ACK      seq=301 ack=118
