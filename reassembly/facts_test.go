@@ -399,6 +399,9 @@ func TestWhatIsSentBeyondTheFINShowsWhatItHadNotAcknowledged(t *testing.T) {
 	}{
 		{"nothing", []*tcp.Segment{acks(seg(0, tcp.FIN, 100, 100), 51)}, 51},
 		{"an older acknowledgment", []*tcp.Segment{acks(seg(ms, tcp.FIN, 100, 100), 51), acks(seg(0, 0, 101, 101), 50)}, 50},
+		{"an older acknowledgment, beyond half of all numbers", []*tcp.Segment{
+			acks(seg(ms, tcp.FIN, 1<<31+100, 1<<31+100), 51), acks(seg(0, 0, 1<<31+101, 1<<31+101), 50),
+		}, 50},
 		{"the first of several", []*tcp.Segment{
 			acks(seg(ms, tcp.FIN, 100, 100), 51), acks(seg(2*ms, 0, 101, 101), 52), acks(seg(0, 0, 101, 101), 50),
 		}, 50},
