@@ -36,6 +36,16 @@ func TestWhyAndSince(t *testing.T) {
 	@ client 0.011
 	@ server 0.011
 		`},
+		{"ESTABLISHED, also when it has sent something", established + `
+	: client it acknowledged the peer's SYN in packet 3
+	: server packet 3 acknowledged its SYN
+		`},
+		{"neither SYN nor ACK", `
+	0.000  client  FIN      seq=100
+	: client what it sent, up to packet 1, has neither SYN nor ACK and belongs to no connection
+	: server it sent nothing
+	@ client 0.000
+		`},
 		{"ESTABLISHED by a simultaneous open", `
 	0.000  client  SYN      seq=100
 	0.001  server  SYN      seq=300
