@@ -38,7 +38,6 @@ type telling struct {
 	ladder    Ladder
 	began     bool
 	states    [2]tcp.State
-	sure      [2]tracker.Certainty
 	syns      [2]int // without ACK, by role, as all that follows
 	synACKs   [2]int
 	fins      [2]int
