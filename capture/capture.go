@@ -44,6 +44,8 @@ type Config struct {
 	BufferBytes int           // kernel buffer per interface; 0 is DefaultBufferBytes
 	Promiscuous bool          // also packets for other hosts; the pseudo-interface "any" cannot
 	Timeout     time.Duration // between ticks of a silent interface, in whole milliseconds; 0 is DefaultTimeout
+	MaxPackets  uint64        // end with io.EOF after so many that pass the filter, on all interfaces together; 0 is never
+	Save        Save          // where to write what is captured, too
 }
 
 // Defaults of Config.

@@ -52,7 +52,7 @@ func CopyPackets(ctx context.Context, s Source, keep func(packet uint64) bool, w
 	for i, t := range c.taps {
 		c.index[t.network] = i
 	}
-	c.out = newPacketWriter(w, c.taps, c.nanos)
+	c.out = newPacketWriter(w, newFileLayout(c.taps, c.nanos))
 	if err := again.copyAll(ctx, s.Stats()); err != nil {
 		return 0, err
 	}

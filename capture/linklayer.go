@@ -59,6 +59,14 @@ func (l linkType) String() string {
 	return fmt.Sprint(uint32(l))
 }
 
+// inFiles returns the number that a file has for what libpcap calls l on an interface.
+func (l linkType) inFiles() linkType {
+	if l == linkRaw12 || l == linkRaw14 {
+		return linkRaw
+	}
+	return l
+}
+
 // EtherTypes, by IEEE.
 const (
 	etherIPv4       = 0x0800

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/gopacket/pcap"
@@ -42,6 +43,9 @@ func OpenLive(interfaces []string, cfg Config) (Source, error) {
 	if err := CheckFilter(cfg.Filter); err != nil {
 		return nil, err
 	}
+	if err := cfg.Save.check(); err != nil {
+		return nil, err
+	}
 	if cfg.SnapLen == 0 {
 		cfg.SnapLen = DefaultSnapLen
 	}
@@ -53,18 +57,22 @@ func OpenLive(interfaces []string, cfg Config) (Source, error) {
 	}
 	s := &liveSource{
 		timeout: cfg.Timeout,
+		most:    cfg.MaxPackets,
 		loads:   make(chan *load, 4*len(interfaces)),
 		done:    make(chan struct{}),
 	}
 	s.stats.Filter = cfg.Filter
 	var listeners []*listener
+	fail := func(err error) (Source, error) {
+		for _, l := range listeners {
+			l.handle.Close()
+		}
+		return nil, err
+	}
 	for i, name := range interfaces {
 		handle, link, err := listen(name, cfg)
 		if err != nil {
-			for _, l := range listeners {
-				l.handle.Close()
-			}
-			return nil, fmt.Errorf("%s: %w", name, err)
+			return fail(fmt.Errorf("%s: %w", name, err))
 		}
 		listeners = append(listeners, &listener{
 			name: name, index: i, handle: handle, link: link,
@@ -74,6 +82,21 @@ func OpenLive(interfaces []string, cfg Config) (Source, error) {
 		s.stats.Sources = append(s.stats.Sources, SourceStats{Name: name, Format: "live", LinkTypes: []string{link.String()}})
 	}
 	s.drops = make([]drops, len(listeners))
+	if cfg.Save.Name != "" {
+		var taps []tapWritten
+		for _, l := range listeners {
+			taps = append(taps, tapWritten{uint32(l.link.inFiles()), l.name})
+		}
+		layout := newFileLayout(taps, true)
+		saver, err := newSaver(cfg.Save, layout)
+		if err != nil {
+			return fail(err)
+		}
+		s.saver = saver
+		for _, l := range listeners {
+			l.layout = layout
+		}
+	}
 	for _, l := range listeners {
 		s.running.Go(func() { l.run(s) })
 	}
@@ -156,6 +179,9 @@ func interfaceNames() string {
 type liveSource struct {
 	ledger
 	timeout time.Duration
+	most    uint64        // packets to read; 0 is without end
+	taken   atomic.Uint64 // packets that listeners took, up to most
+	saver   *saver        // nil unless packets are saved
 	loads   chan *load
 	done    chan struct{}
 	once    sync.Once
@@ -176,6 +202,7 @@ type drops struct{ kernel, device uint64 }
 type load struct {
 	segments []tcp.Segment // Packet counts from the load's first packet
 	totals   totals
+	laidOut  []byte // the packets as they are saved
 	from     *listener
 	err      error // the listener has ended
 }
@@ -188,6 +215,7 @@ type listener struct {
 	index  int
 	handle *pcap.Handle
 	link   linkType
+	layout *fileLayout // of the packets that are saved; nil if they are not
 	loads  chan<- *load
 	spent  chan *load // loads to use again
 	done   <-chan struct{}
@@ -220,8 +248,20 @@ func (l *listener) run(s *liveSource) {
 			l.send(at)
 			return
 		}
+		last := false
+		if s.most > 0 {
+			n := s.taken.Add(1)
+			if n > s.most {
+				l.send(at)
+				return
+			}
+			last = n == s.most
+		}
 		t := info.Timestamp.UnixNano()
 		at.totals.seen(t)
+		if l.layout != nil {
+			at.laidOut = l.layout.appendPacket(at.laidOut, l.index, t, data[:min(len(data), maxPacket)], info.Length)
+		}
 		at.segments = at.segments[:len(at.segments)+1]
 		seg := &at.segments[len(at.segments)-1]
 		r := l.decode(seg, l.link, data, info.Length)
@@ -231,7 +271,7 @@ func (l *listener) run(s *liveSource) {
 		} else {
 			at.segments = at.segments[:len(at.segments)-1]
 		}
-		if len(at.segments) == cap(at.segments) || t-at.totals.first > int64(liveDelay) {
+		if len(at.segments) == cap(at.segments) || len(at.laidOut) >= writeAhead || t-at.totals.first > int64(liveDelay) || last {
 			l.countDrops(s)
 			if at = l.send(at); at == nil {
 				return
@@ -254,7 +294,7 @@ func (l *listener) failure(err error) error {
 func (l *listener) newLoad() *load {
 	select {
 	case spent := <-l.spent:
-		*spent = load{segments: spent.segments[:0], from: l}
+		*spent = load{segments: spent.segments[:0], laidOut: spent.laidOut[:0], from: l}
 		return spent
 	default:
 		return &load{segments: make([]tcp.Segment, 0, liveBatch), from: l}
@@ -329,6 +369,9 @@ func (s *liveSource) receive() {
 	s.mu.Lock()
 	s.stats.Sources[at.from.index].Packets += at.totals.packets
 	s.mu.Unlock()
+	if s.saver != nil {
+		s.saver.add(at.laidOut)
+	}
 }
 
 // deliver copies out of the current load; 0 when it is used up.
@@ -338,6 +381,8 @@ func (s *liveSource) deliver(batch []tcp.Segment) int {
 	if s.given == len(s.current.segments) {
 		if s.current.err != nil {
 			s.err = s.current.err
+		} else if s.most > 0 && s.totals.packets == s.most {
+			s.err = io.EOF
 		}
 		select {
 		case s.current.from.spent <- s.current:
@@ -357,6 +402,9 @@ func (s *liveSource) Stats() Stats {
 		stats.DroppedKernel += d.kernel
 		stats.DroppedInterface += d.device
 	}
+	if s.saver != nil {
+		s.saver.enter(&stats)
+	}
 	return stats
 }
 
@@ -364,5 +412,8 @@ func (s *liveSource) Stats() Stats {
 func (s *liveSource) Close() error {
 	s.once.Do(func() { close(s.done) })
 	s.running.Wait()
+	if s.saver != nil {
+		s.saver.close()
+	}
 	return nil
 }

@@ -17,7 +17,13 @@ import (
 // live opens interfaces, or skips the test where that is not allowed.
 func live(t *testing.T, filter string, names ...string) Source {
 	t.Helper()
-	s, err := OpenLive(names, Config{Filter: filter, Encaps: new(tcp.EncapTable), BufferBytes: 2 << 20, Timeout: 50 * time.Millisecond})
+	return liveWith(t, Config{Filter: filter}, names...)
+}
+
+func liveWith(t *testing.T, cfg Config, names ...string) Source {
+	t.Helper()
+	cfg.Encaps, cfg.BufferBytes, cfg.Timeout = new(tcp.EncapTable), 2<<20, 50*time.Millisecond
+	s, err := OpenLive(names, cfg)
 	if err != nil {
 		if strings.Contains(err.Error(), "no right to capture") {
 			t.Skip("run as root: sudo make test")

@@ -69,6 +69,9 @@ type Stats struct {
 
 	DroppedKernel    uint64 // live: packets that found the kernel's buffer full
 	DroppedInterface uint64 // live: packets that the interface or its driver dropped
+	Saved            uint64 // live: packets written to the files of Config.Save
+	SavedFiles       int    // live: of these, those begun
+	SaveError        string // live: why no more packets are saved, in one line; "" without an error
 	BytesRead        int64  // of the files as they are stored, so compressed
 	BytesTotal       int64  // 0 if one of the sources is a pipe or an interface
 }

@@ -12,16 +12,12 @@ type tapWritten struct {
 	name    string // only pcapng can tell it; "" if it does not matter
 }
 
-// packetWriter writes packets as pcap, or as pcapng where they are of different link types. It hands on whole packets only,
-// many at a time, so that nothing is left of one when the disk is full.
-//
-// pcapgo's writers know eight bits of the link type.
-type packetWriter struct {
-	out    io.Writer
+// fileLayout lays out a file: as pcap, or as pcapng where its packets are of different link types. Its methods may be called
+// at the same time. pcapgo's writers know eight bits of the link type.
+type fileLayout struct {
 	taps   []tapWritten
 	pcapng bool
-	nanos  bool
-	buf    []byte // whole blocks, not yet written
+	nanos  bool // time stamps get nanoseconds, or else microseconds
 }
 
 const (
@@ -34,22 +30,20 @@ const (
 	packetBlockLen = 28 // of an enhanced packet block, up to the packet
 )
 
-// newPacketWriter begins a file. The time stamps get nanoseconds, or microseconds if they are known to be whole ones.
-func newPacketWriter(out io.Writer, taps []tapWritten, nanos bool) *packetWriter {
-	w := &packetWriter{out: out, taps: taps, nanos: nanos, buf: make([]byte, 0, writeAhead+maxPacket+packetBlockLen+8)}
+func newFileLayout(taps []tapWritten, nanos bool) *fileLayout {
+	l := &fileLayout{taps: taps, nanos: nanos}
 	for _, t := range taps {
-		w.pcapng = w.pcapng || t.network != taps[0].network
+		l.pcapng = l.pcapng || t.network != taps[0].network
 	}
-	w.buf = w.appendHeader(w.buf)
-	return w
+	return l
 }
 
 // appendHeader appends what precedes the packets.
-func (w *packetWriter) appendHeader(b []byte) []byte {
+func (l *fileLayout) appendHeader(b []byte) []byte {
 	le := binary.LittleEndian
-	if !w.pcapng {
+	if !l.pcapng {
 		magic := uint32(magicMicros)
-		if w.nanos {
+		if l.nanos {
 			magic = magicNanos
 		}
 		b = le.AppendUint32(b, magic)
@@ -57,7 +51,7 @@ func (w *packetWriter) appendHeader(b []byte) []byte {
 		b = le.AppendUint16(b, 4)
 		b = le.AppendUint64(b, 0)
 		b = le.AppendUint32(b, writtenSnapLen)
-		return le.AppendUint32(b, w.taps[0].network)
+		return le.AppendUint32(b, l.taps[0].network)
 	}
 	const sectionLen = 28
 	b = le.AppendUint32(b, blockSection)
@@ -67,7 +61,7 @@ func (w *packetWriter) appendHeader(b []byte) []byte {
 	b = le.AppendUint16(b, 0)
 	b = le.AppendUint64(b, math.MaxUint64) // a section of any length
 	b = le.AppendUint32(b, sectionLen)
-	for _, t := range w.taps {
+	for _, t := range l.taps {
 		begin := len(b)
 		b = le.AppendUint32(b, blockInterface)
 		b = le.AppendUint32(b, 0)
@@ -77,7 +71,7 @@ func (w *packetWriter) appendHeader(b []byte) []byte {
 		if t.name != "" {
 			b = appendOption(b, optionName, t.name)
 		}
-		if w.nanos {
+		if l.nanos {
 			b = appendOption(b, optionResolution, "\x09")
 		}
 		if fcs := fcsLength(t.network); fcs > 0 {
@@ -100,26 +94,17 @@ func appendOption(b []byte, code uint16, value string) []byte {
 // pad appends what a field of n octets lacks to a whole word.
 func pad(b []byte, n int) []byte { return append(b, make([]byte, -n&3)...) }
 
-// write enters a packet of one of the taps.
-func (w *packetWriter) write(tap int, time int64, data []byte, wire int) error {
-	w.buf = w.appendPacket(w.buf, tap, time, data, wire)
-	if len(w.buf) < writeAhead {
-		return nil
-	}
-	return w.flush()
-}
-
 // appendPacket appends a packet's header and its octets. A pcap file has room for the times from 1970 to 2106, pcapng for
 // those after 1970; what lies outside is put at the edge.
-func (w *packetWriter) appendPacket(b []byte, tap int, time int64, data []byte, wire int) []byte {
+func (l *fileLayout) appendPacket(b []byte, tap int, time int64, data []byte, wire int) []byte {
 	le := binary.LittleEndian
 	time = max(0, time)
-	if !w.pcapng {
+	if !l.pcapng {
 		sec, frac := time/1e9, time%1e9
 		if sec > math.MaxUint32 {
 			sec, frac = math.MaxUint32, 999_999_999
 		}
-		if !w.nanos {
+		if !l.nanos {
 			frac /= 1000
 		}
 		b = le.AppendUint32(b, uint32(sec))
@@ -128,7 +113,7 @@ func (w *packetWriter) appendPacket(b []byte, tap int, time int64, data []byte, 
 		b = le.AppendUint32(b, uint32(wire))
 		return append(b, data...)
 	}
-	if !w.nanos {
+	if !l.nanos {
 		time /= 1000
 	}
 	length := uint32(packetBlockLen + (len(data)+3)&^3 + blockTrailerLen)
@@ -141,6 +126,36 @@ func (w *packetWriter) appendPacket(b []byte, tap int, time int64, data []byte, 
 	b = le.AppendUint32(b, uint32(wire))
 	b = append(b, data...)
 	return le.AppendUint32(pad(b, len(data)), length)
+}
+
+// packetLen returns how many octets the packet that b begins with takes in the file.
+func (l *fileLayout) packetLen(b []byte) int {
+	if l.pcapng {
+		return int(binary.LittleEndian.Uint32(b[4:]))
+	}
+	return pcapPacketHeaderLen + int(binary.LittleEndian.Uint32(b[8:]))
+}
+
+// packetWriter writes a file, many packets at a time.
+type packetWriter struct {
+	*fileLayout
+	out io.Writer
+	buf []byte // not yet written
+}
+
+func newPacketWriter(out io.Writer, layout *fileLayout) *packetWriter {
+	w := &packetWriter{layout, out, make([]byte, 0, writeAhead+maxPacket+packetBlockLen+8)}
+	w.buf = w.appendHeader(w.buf)
+	return w
+}
+
+// write enters a packet of one of the taps.
+func (w *packetWriter) write(tap int, time int64, data []byte, wire int) error {
+	w.buf = w.appendPacket(w.buf, tap, time, data, wire)
+	if len(w.buf) < writeAhead {
+		return nil
+	}
+	return w.flush()
 }
 
 // flush hands on what is buffered.
