@@ -29,6 +29,15 @@ type Holder struct {
 	Container string // "" outside of containers
 }
 
+// String is for people: "pid 4242 java, fd 87".
+func (h Holder) String() string {
+	text := fmt.Sprintf("pid %d %s, fd %d", h.PID, h.Name, h.FD)
+	if h.Container != "" {
+		text += " in " + h.Container
+	}
+	return text
+}
+
 // SortHolders orders holders by process and descriptor.
 func SortHolders(holders []Holder) {
 	slices.SortFunc(holders, func(a, b Holder) int { return cmp.Or(cmp.Compare(a.PID, b.PID), cmp.Compare(a.FD, b.FD)) })

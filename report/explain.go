@@ -82,7 +82,7 @@ func (p *explainer) head() {
 		fact("handshake in %s", diagnosis.Age(time.Duration(c.HandshakeRTT)))
 	}
 	p.paragraph("  ", "  ", strings.Join(facts, "; ")+".")
-	for _, note := range p.notes() {
+	for _, note := range Provisos(p.d) {
 		p.paragraph("  ", "  ", note)
 	}
 	p.out.WriteByte('\n')
@@ -93,10 +93,10 @@ func (p *explainer) head() {
 	}
 }
 
-// notes says what a reader must know of how the ladder came about.
-func (p *explainer) notes() (notes []string) {
-	c := &p.d.Connection
-	if p.d.Outlined {
+// Provisos says what a reader of d must know of how it came about, a sentence each.
+func Provisos(d *ladder.Ladder) (notes []string) {
+	c := &d.Connection
+	if d.Outlined {
 		notes = append(notes, "Told from what is remembered of it; its packets were not kept.")
 	}
 	if c.Opened == tracker.Midstream {
@@ -113,8 +113,8 @@ func (p *explainer) notes() (notes []string) {
 			notes = append(notes, fmt.Sprintf("The capture does not hold %s of the %v's that the %v acknowledged.", count(n, "byte"), tracker.Role(role), tracker.Role(role).Peer()))
 		}
 	}
-	if p.d.Copies > 0 {
-		notes = append(notes, fmt.Sprintf("Left out: %s that the capture shows twice.", count(p.d.Copies, "packet")))
+	if d.Copies > 0 {
+		notes = append(notes, fmt.Sprintf("Left out: %s that the capture shows twice.", count(d.Copies, "packet")))
 	}
 	return notes
 }
@@ -340,16 +340,24 @@ func (p *explainer) foot() {
 	p.row(p.seconds(d.Now), "end", states[0], "", states[1], "")
 	p.out.WriteByte('\n')
 	p.paragraph("", "", d.Missing.Text)
-	for role := range d.Connection.Ends {
-		e := &d.Connection.Ends[role]
+	for _, sentence := range States(&d.Connection) {
+		p.paragraph("  ", "  ", sentence)
+	}
+}
+
+// States says of each end of c which state it is in, how certainly, and why.
+func States(c *tracker.Connection) (sentences []string) {
+	for role := range c.Ends {
+		e := &c.Ends[role]
 		switch why := e.Why(); {
 		case why == "":
 		case e.State == tcp.Unknown:
-			p.paragraph("  ", "  ", fmt.Sprintf("The %v's state is not known: %s.", tracker.Role(role), why))
+			sentences = append(sentences, fmt.Sprintf("The %v's state is not known: %s.", tracker.Role(role), why))
 		default:
-			p.paragraph("  ", "  ", fmt.Sprintf("The %v is in %v (%v): %s.", tracker.Role(role), e.State, certainties[e.Certainty], why))
+			sentences = append(sentences, fmt.Sprintf("The %v is in %v (%v): %s.", tracker.Role(role), e.State, certainties[e.Certainty], why))
 		}
 	}
+	return sentences
 }
 
 // certainties explain the marks behind the states, too.

@@ -117,3 +117,15 @@ func evictions(e tracker.Evictions) []Count {
 var evictionWords = map[string]string{
 	"reset": "reset", "finished": "finished", "attempt": "that never completed the handshake", "established": "established", "half_closed": "half closed",
 }
+
+// Number writes n with commas: 1,234,567.
+func Number(n uint64) string { return number(n) }
+
+// Counted is a number and its noun: "1 packet", "41 packets".
+func Counted(n uint64, noun string) string { return count(n, noun) }
+
+// Basis explains what a state that is not confirmed rests on.
+func Basis(c tracker.Certainty) string { return certaintyWords(c) }
+
+// Notes says what is not as it should be with a capture, a sentence or two each.
+func (c *Capture) Notes() []string { return c.notes() }

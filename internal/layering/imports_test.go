@@ -4,6 +4,7 @@
 //	            → capture → tcp                → compat     → tcp
 //	            → privilege
 //	              sockets → tcp
+//	              report/page → report
 package layering
 
 import (
@@ -34,6 +35,8 @@ var rules = map[string][]string{
 	"diagnosis":  {"diagnosis/trend", "tracker", "tcp"},
 	"ladder":     {"diagnosis", "tracker", "reassembly", "tcp"},
 	"report":     {"ladder", "diagnosis", "tracker", "tcp", "github.com/olekukonko/tablewriter"},
+
+	"report/page": {"report", "ladder", "diagnosis", "tracker", "tcp"},
 
 	"diagnosis/trend": {},
 
