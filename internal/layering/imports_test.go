@@ -36,7 +36,7 @@ var rules = map[string][]string{
 	"ladder":     {"diagnosis", "tracker", "reassembly", "tcp"},
 	"report":     {"ladder", "diagnosis", "tracker", "tcp", "github.com/olekukonko/tablewriter"},
 
-	"report/page": {"report", "ladder", "diagnosis", "tracker", "tcp"},
+	"report/page": {"report", "ladder", "diagnosis", "tracker", "tcp", "github.com/go-analyze/charts/chartdraw"},
 
 	"diagnosis/trend": {},
 

@@ -39,6 +39,7 @@ func TestTheDemo(t *testing.T) {
 		"packet 56 13:21:05.520632 client FIN,ACK", "Connections 4 , 10 ,", "Connection 4, step by step", "teardown 3/4 is missing",
 		"tcpleak explain -r demo.pcap 4", "What this kind of finding means")
 	wants(t, byID(t, root, "f2"), "stuck_close_wait", "Connection 4, step by step , stands with an earlier finding")
+	wants(t, byID(t, root, "over-time"), "CLOSE_WAIT 16", "FIN_WAIT_2 16", "TIME_WAIT 13")
 	if rows := all(byID(t, root, "connections-table"), named(atom.Tr)); len(rows) != 1+22 {
 		t.Errorf("%d rows, want a header and 22", len(rows))
 	}
@@ -345,8 +346,9 @@ func TestAMillionConnections(t *testing.T) {
 	}
 	sound(t, got)
 	root := parse(t, got)
-	wants(t, byID(t, root, "findings"), "Left out: 9,960 findings after the worst 40", "and 999,976 others", "more steps", "… 12 more packets")
+	wants(t, byID(t, root, "findings"), "Left out: 9,960 findings after the worst 40", "and 999,976 others", "more steps", "The first 10,000 of 1,000,000 connections", "… 12 more packets")
 	wants(t, byID(t, root, "connections"), "1,000,000 of 1,000,000 connections did not end cleanly", "Left out: 999,000 more connections; the page lists 1,000")
+	wants(t, byID(t, root, "over-time"), "CLOSE_WAIT 1,000,000", "FIN_WAIT_2 1,000,000")
 	wants(t, byID(t, root, "capture"), "… and 9,977 more files")
 	byID(t, root, "c1000000") // the example of the worst, far behind those that come first
 	if articles := all(root, named(atom.Article)); len(articles) != 40 {

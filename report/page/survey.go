@@ -30,6 +30,8 @@ func newTimeline(first, last int64) timeline {
 	return timeline{first, (span + n - 1) / n, int(n)}
 }
 
+func (t timeline) at(i int) int64 { return t.first + int64(i)*t.step }
+
 // from returns the number of the first moment at or after ns.
 func (t timeline) from(ns int64) int {
 	if ns <= t.first {
@@ -52,6 +54,8 @@ func (c *course) sum() {
 		c[i] += c[i-1]
 	}
 }
+
+func (c *course) peak() int32 { return slices.Max(c[:moments+1]) }
 
 // entry is what a table shows of a connection.
 type entry struct {

@@ -164,6 +164,10 @@ func newView(p *Page) *view {
 	b.capture(v)
 	b.findings(v) // draws the ladders that the table leads to
 	if !v.Empty {
+		v.Courses = b.courses()
+		if n := b.survey.oneSided; n > 0 {
+			v.OneSided = "So " + areIs(n) + " " + count(n, "connection") + " of which one direction was captured."
+		}
 		v.Table = b.table()
 	}
 	return v
@@ -286,6 +290,7 @@ func (b *builder) finding(f *diagnosis.Finding, anchor string, left int) finding
 	}
 	v.Head, v.Rest = sentence(f.Summary)
 	v.Facts = b.facts(f)
+	v.Growth = b.growth(f, anchor)
 	for i := range f.Holders[:min(len(f.Holders), maxHolders)] {
 		v.Holders = append(v.Holders, f.Holders[i].String())
 	}

@@ -19,6 +19,14 @@ func number[N int | uint64](n N) string { return report.Number(uint64(n)) }
 // count is a number and its noun: "1 packet", "41 packets".
 func count[N int | uint64](n N, noun string) string { return report.Counted(uint64(n), noun) }
 
+// areIs is the verb before n of something.
+func areIs(n int) string {
+	if n == 1 {
+		return "is"
+	}
+	return "are"
+}
+
 func age(ns int64) string { return diagnosis.Age(time.Duration(ns)) }
 
 // clip shortens what a person has typed, as a page has room for the report.
@@ -49,6 +57,12 @@ func sentence(text string) (first, rest string) {
 			return text[:at-len(". ")], text[at:]
 		}
 	}
+}
+
+// capital begins a clause as a sentence.
+func capital(text string) string {
+	first, size := utf8.DecodeRuneInString(text)
+	return string(unicode.ToUpper(first)) + text[size:]
 }
 
 // A moment is a time in words and for programs.
