@@ -105,6 +105,11 @@ func TestProofOfTheHandshakeACK(t *testing.T) {
 	0.000  client  ACK      seq=101 ack=301
 	0.600  =       ESTABLISHED! ESTABLISHED?
 		`},
+		{"nor is anything repeated where the SYN-ACK was missed", `
+	0.000  client  SYN      seq=100
+	0.020  server  ACK      seq=301 ack=101
+	= SYN_SENT? ESTABLISHED?
+		`},
 		{"to acknowledge data is proof", established},
 		{"also where the SYN was captured last", `
 	0.010  server  SYN,ACK  seq=300 ack=101
