@@ -88,11 +88,7 @@ func OpenLive(interfaces []string, cfg Config) (Source, error) {
 			taps = append(taps, tapWritten{uint32(l.link.inFiles()), l.name})
 		}
 		layout := newFileLayout(taps, true)
-		saver, err := newSaver(cfg.Save, layout)
-		if err != nil {
-			return fail(err)
-		}
-		s.saver = saver
+		s.saver = &saver{Save: cfg.Save, layout: layout}
 		for _, l := range listeners {
 			l.layout = layout
 		}
@@ -182,6 +178,7 @@ type liveSource struct {
 	most    uint64        // packets to read; 0 is without end
 	taken   atomic.Uint64 // packets that listeners took, up to most
 	saver   *saver        // nil unless packets are saved
+	saving  bool          // it has been started
 	loads   chan *load
 	done    chan struct{}
 	once    sync.Once
@@ -331,6 +328,12 @@ func (l *listener) countDrops(s *liveSource) {
 
 // Read implements Source.
 func (s *liveSource) Read(batch []tcp.Segment) (int, error) {
+	if s.saver != nil && !s.saving {
+		// Not before: who captures may give up rights in between, and the file is to be the user's.
+		if s.saving = true; s.err == nil {
+			s.err = s.saver.start()
+		}
+	}
 	var timeout <-chan time.Time
 	for {
 		if s.current != nil {

@@ -10,7 +10,7 @@ import (
 )
 
 // Save says where a live source writes the packets that it reads, as tcpdump does with -w, -C and -W. The zero Save writes
-// nothing. An existing file is overwritten.
+// nothing. The first file is begun by the first Read. One that exists is overwritten.
 //
 // The file is pcap with nanoseconds, or pcapng where the interfaces differ in their link type; its packets are numbered as
 // tcp.Segment.Packet. It is written as Read receives them, so after a crash it ends with the last batch. If it
@@ -73,11 +73,10 @@ func (s *saver) failed(err error) {
 	s.err = cmp.Or(s.err, err)
 }
 
-// newSaver begins the first file.
-func newSaver(to Save, layout *fileLayout) (*saver, error) {
-	s := &saver{Save: to, layout: layout}
+// start begins the first file.
+func (s *saver) start() error {
 	s.begin(0)
-	return s, s.err
+	return s.err
 }
 
 // begin begins the n-th file, from 0.

@@ -37,6 +37,11 @@ func TestFilesToSaveToAreNamedAsTcpdumpDoes(t *testing.T) {
 // ethernetLayout is that of one interface.
 var ethernetLayout = newFileLayout([]tapWritten{{network: uint32(linkEthernet)}}, true)
 
+func newSaver(to Save, layout *fileLayout) (*saver, error) {
+	s := &saver{Save: to, layout: layout}
+	return s, s.start()
+}
+
 // saveAll saves packets, some at a time.
 func saveAll(t *testing.T, to Save, layout *fileLayout, recs []rec) *saver {
 	t.Helper()
@@ -245,6 +250,15 @@ func TestWhatIsSavedGivesTheSameSegments(t *testing.T) {
 			diff(t, "lines of tcpdump", int(stats.Packets), lines)
 		})
 	}
+}
+
+// Whoever captures gives up rights between the two: the file is the user's, then.
+func TestTheFileIsBegunByTheFirstRead(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "none", "x")
+	s := liveWith(t, Config{Save: Save{Name: path}}, "lo")
+	_, err := s.Read(make([]tcp.Segment, 1))
+	diff(t, "error", path+": cannot be written: no such file or directory", fmt.Sprint(err))
 }
 
 func TestALiveCaptureEndsAfterSoManyPackets(t *testing.T) {

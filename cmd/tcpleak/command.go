@@ -41,6 +41,11 @@ type options struct {
 	flagged        string
 	user           string
 	noProcess      bool
+	page           string
+	save           string
+	saveMillions   int
+	saveFiles      int
+	count          uint64
 }
 
 const maxBufferMiB = 2047 // libpcap takes octets in 31 bits
@@ -83,6 +88,10 @@ func newCommand(stdout, stderr io.Writer) *cobra.Command {
 				return err
 			}
 			j.stdout, j.stderr = stdout, stderr
+			if o.save == "-" || o.page == "-" {
+				j.stdout = stderr // the packets, or the page, are to be alone
+				j.pageTo = stdout
+			}
 			return j.run(cmd.Context())
 		},
 	}
@@ -98,16 +107,21 @@ func newCommand(stdout, stderr io.Writer) *cobra.Command {
 	f.StringVar(&o.format, "format", "table", "write a `table`, json (one object per line) or csv (connections)")
 	f.BoolVar(&o.all, "all", false, "list all connections in the table, also those that ended cleanly")
 	f.StringVar(&o.flagged, "write-flagged", "", "with -r: write the packets of the connections that have findings to `FILE`, as they were")
-	f.StringVar(&o.failOn, "fail-on", "", "exit with status 1 if there is a finding of this `SEVERITY` or worse: info, warning or critical")
+	f.StringVar(&o.page, "report", "", "also write the report to `FILE`, as one page of HTML")
+	o.addFailOn(cmd)
 	o.addJudgement(f)
 	f.IntVarP(&o.snapLen, "snapshot-length", "s", capture.DefaultSnapLen, "with -i: keep `N` bytes of each packet")
 	f.IntVarP(&o.bufferMiB, "buffer-size", "B", capture.DefaultBufferBytes>>20, "with -i: the kernel's buffer for each interface, in `MiB`")
 	f.BoolVarP(&o.promiscuous, "promiscuous", "p", false, "with -i: capture packets for other hosts too")
+	f.StringVarP(&o.save, "write", "w", "", "with -i: also save the packets to `FILE`, as tcpdump does")
+	f.IntVarP(&o.saveMillions, "rotate-size", "C", 0, "with -w: begin another file when one has `N` million bytes")
+	f.IntVarP(&o.saveFiles, "rotate-count", "W", 0, "with -C: keep `N` files at most, the newest")
+	f.Uint64VarP(&o.count, "count", "c", 0, "with -i: stop after `N` packets")
 	f.StringVar(&o.user, "user", "", "with -i, as root: become `USER` once the capture is open (default: who called sudo)")
 	f.BoolVar(&o.noProcess, "no-process", false, "with -i: do not look for the processes that hold sockets, and keep no capability for it")
 	f.DurationVar(&o.duration, "duration", 0, "with -i: stop after this `TIME`, as 30s or 10m")
 	for flag, values := range map[string][]string{
-		"format": {"table", "json", "csv"}, "fail-on": {"info", "warning", "critical"},
+		"format": {"table", "json", "csv"},
 	} {
 		// The error is for a flag that does not exist.
 		_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
@@ -115,7 +129,7 @@ func newCommand(stdout, stderr io.Writer) *cobra.Command {
 	cobra.AddTemplateFunc("wrapped", func(flags *pflag.FlagSet) string { return flags.FlagUsagesWrapped(helpWidth(stdout)) })
 	cmd.SetUsageTemplate(strings.NewReplacer(".LocalFlags.FlagUsages", "wrapped .LocalFlags", ".InheritedFlags.FlagUsages", "wrapped .InheritedFlags").
 		Replace(cmd.UsageTemplate()))
-	cmd.AddCommand(explainCommand(stdout, stderr), findingsCommand(stdout), manCommand())
+	cmd.AddCommand(explainCommand(stdout, stderr), reportCommand(stdout, stderr), findingsCommand(stdout), interfacesCommand(stdout), manCommand())
 	return cmd
 }
 
@@ -169,7 +183,7 @@ func (o *options) job(cmd *cobra.Command, args []string) (*job, error) {
 	if !live && len(args) > 0 && isFile(args[0]) {
 		return nil, fmt.Errorf("%s is a file, not a filter: give each file its own -r, or quote the pattern, as in: -r '*%s'", args[0], filepath.Ext(args[0]))
 	}
-	for _, flag := range []string{"snapshot-length", "buffer-size", "promiscuous", "duration", "user", "no-process"} {
+	for _, flag := range []string{"snapshot-length", "buffer-size", "promiscuous", "duration", "user", "no-process", "write", "rotate-size", "rotate-count", "count"} {
 		if !live && cmd.Flags().Changed(flag) {
 			return nil, fmt.Errorf("--%s is for capturing with -i; a file has been captured already", flag)
 		}
@@ -180,20 +194,15 @@ func (o *options) job(cmd *cobra.Command, args []string) (*job, error) {
 	if live && o.flagged != "" {
 		return nil, fmt.Errorf("--write-flagged reads the packets again, and those of an interface are gone: save them with tcpdump -w, then use -r")
 	}
-	j := &job{live: live, all: o.all, duration: o.duration, flagged: o.flagged, again: o.flagged != "", user: o.user, noProcess: o.noProcess}
+	j := &job{live: live, all: o.all, duration: o.duration, flagged: o.flagged, page: o.page, again: o.flagged != "" || o.page != "", user: o.user, noProcess: o.noProcess}
 	switch o.format {
 	case "table", "json", "csv":
 		j.format = o.format
 	default:
 		return nil, fmt.Errorf("--format %s: there are table, json and csv", o.format)
 	}
-	if o.failOn != "" {
-		severities := []diagnosis.Severity{diagnosis.Info, diagnosis.Warning, diagnosis.Critical}
-		at := slices.IndexFunc(severities, func(s diagnosis.Severity) bool { return s.String() == o.failOn })
-		if at < 0 {
-			return nil, fmt.Errorf("--fail-on %s: there are info, warning and critical", o.failOn)
-		}
-		j.failOn = &severities[at]
+	if err := o.setFailOn(j); err != nil {
+		return nil, err
 	}
 	for _, positive := range []struct {
 		flag  string
@@ -209,6 +218,41 @@ func (o *options) job(cmd *cobra.Command, args []string) (*job, error) {
 	return j, o.prepare(j, args)
 }
 
+// addFailOn adds the flag that turns findings into an exit status.
+func (o *options) addFailOn(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&o.failOn, "fail-on", "", "exit with status 1 if there is a finding of this `SEVERITY` or worse: info, warning or critical")
+	// The error is for a flag that does not exist.
+	_ = cmd.RegisterFlagCompletionFunc("fail-on", cobra.FixedCompletions([]string{"info", "warning", "critical"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+func (o *options) setFailOn(j *job) error {
+	if o.failOn == "" {
+		return nil
+	}
+	severities := []diagnosis.Severity{diagnosis.Info, diagnosis.Warning, diagnosis.Critical}
+	at := slices.IndexFunc(severities, func(s diagnosis.Severity) bool { return s.String() == o.failOn })
+	if at < 0 {
+		return fmt.Errorf("--fail-on %s: there are info, warning and critical", o.failOn)
+	}
+	j.failOn = &severities[at]
+	return nil
+}
+
+// savedTo checks the flags about saved packets.
+func (o *options) savedTo() (capture.Save, error) {
+	switch {
+	case o.saveMillions < 0 || o.saveFiles < 0:
+		return capture.Save{}, fmt.Errorf("-C and -W must be more than 0")
+	case o.save == "" && (o.saveMillions > 0 || o.saveFiles > 0):
+		return capture.Save{}, fmt.Errorf("-C and -W rotate the files of -w: say where to save, as in: -w dump.pcap")
+	case o.saveFiles > 0 && o.saveMillions == 0:
+		return capture.Save{}, fmt.Errorf("-W needs -C, which says when another file begins")
+	case o.save == "-" && o.page == "-":
+		return capture.Save{}, fmt.Errorf("-w - and --report - both write to standard output: give one of them a file")
+	}
+	return capture.Save{Name: o.save, Bytes: int64(o.saveMillions) * 1_000_000, Files: o.saveFiles}, nil
+}
+
 // prepare fills in what reads and judges.
 func (o *options) prepare(j *job, filter []string) (err error) {
 	if j.rules, err = o.rules(); err != nil {
@@ -222,9 +266,15 @@ func (o *options) prepare(j *job, filter []string) (err error) {
 	case o.maxConnections > tracker.MaxMaxConnections:
 		return fmt.Errorf("--max-connections must be at most %d", tracker.MaxMaxConnections)
 	}
+	save, err := o.savedTo()
+	if err != nil {
+		return err
+	}
+	j.saved = save.Name
 	j.encaps = new(tcp.EncapTable)
 	j.open = func() (capture.Source, error) {
 		return o.open(capture.Config{
+			Save: save, MaxPackets: o.count,
 			Filter: strings.Join(filter, " "), Encaps: j.encaps,
 			Spool: j.again, SnapLen: o.snapLen, BufferBytes: o.bufferMiB << 20, Promiscuous: o.promiscuous,
 		})

@@ -37,15 +37,19 @@ type job struct {
 	format         string
 	all            bool
 	failOn         *diagnosis.Severity
-	again          bool     // the files are read more than once
-	flagged        string   // a file for the packets of connections with findings; "" is none
-	later          []string // see bid
+	again          bool      // the files are read more than once
+	page           string    // a file for the report as HTML; "" is none
+	quiet          bool      // nothing but the page
+	pageTo         io.Writer // where a page named "-" goes, if not to stdout
+	flagged        string    // a file for the packets of connections with findings; "" is none
+	later          []string  // see bid
 
 	// For a live capture.
 	interfaces []string
 	selects    func(a, b netip.AddrPort) bool // what the filter lets pass
 	user       string                         // to become; "" is whoever called sudo
 	noProcess  bool
+	saved      string   // the file that packets are saved to; "" is none
 	writes     []string // files and directories to write to
 	socket     func(*tracker.Connection, tracker.Role) (diagnosis.Socket, bool)
 	fromKernel []diagnosis.Finding
@@ -205,6 +209,9 @@ func (j *job) noteDrops(stats capture.Stats) {
 // report writes the report, as of the last packet, and returns the worst severity in it, -1 without findings.
 func (j *job) report(ctx context.Context, source capture.Source) (worst int, err error) {
 	analysis, worst, err := j.reportAt(source, source.Last())
+	if err == nil && j.page != "" {
+		err = j.writePage(ctx, source, analysis)
+	}
 	if err == nil && j.flagged != "" {
 		err = j.writeFlagged(ctx, source, analysis)
 	}
@@ -218,6 +225,9 @@ func (j *job) reportAt(source capture.Source, now int64) (analysis *diagnosis.An
 	analysis = j.analyze(now, stats)
 	for i := range analysis.Findings {
 		worst = max(worst, int(analysis.Findings[i].Severity))
+	}
+	if j.quiet {
+		return analysis, worst, nil
 	}
 	r := j.reportOn(analysis, stats)
 	w := bufio.NewWriterSize(j.stdout, 1<<16)

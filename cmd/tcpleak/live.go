@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -40,7 +41,7 @@ type watcher struct {
 	due     time.Time // when to judge next
 	lost    uint64    // packets that were told of
 	tell    time.Time // when to tell of the next
-	dropped privilege.Report
+	unsaved string    // why packets are not saved any more
 }
 
 // watch follows a live source until ctx ends, it is closed or fails, or its time is over, and writes a line for each finding
@@ -100,6 +101,7 @@ func (w *watcher) tick(silent bool) error {
 	stats := w.source.Stats()
 	w.noteDrops(stats)
 	w.tellDrops(stats, clock)
+	w.tellSaving(stats)
 	analysis, more := w.findings(stats)
 	if err := w.announce(w.monitor.Update(analysis, more...)); err != nil {
 		return err
@@ -150,11 +152,22 @@ func (w *watcher) giveUpPrivileges() error {
 	if user == "" && privilege.ByRootItself() {
 		user = "root" // without capabilities; another could not write the files that root names
 	}
-	dropped, err := privilege.Drop(privilege.Config{User: user, Processes: !w.noProcess && w.host != nil, Write: w.writes})
+	var write []string
+	for _, name := range []string{w.saved, w.page} {
+		if name != "" && name != "-" {
+			write = append(write, filepath.Dir(name))
+		}
+	}
+	dropped, err := privilege.Drop(privilege.Config{User: user, Processes: !w.noProcess && w.host != nil, Write: write})
 	if err != nil {
 		return err
 	}
-	w.dropped = dropped
+	// Now, and not when the capture ends or a file is rotated.
+	for _, dir := range write {
+		if err := dropped.CheckWritable(dir); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -180,6 +193,14 @@ func (w *watcher) tellDrops(stats capture.Stats, clock time.Time) {
 	fmt.Fprintf(w.stderr, "tcpleak: dropped before they could be read: %d packets by the kernel, %d by the interface; a filter or a larger -B helps\n",
 		stats.DroppedKernel, stats.DroppedInterface)
 	w.lost, w.tell = dropped, clock.Add(dropsEvery)
+}
+
+// tellSaving says once on stderr that packets are not saved any more.
+func (w *watcher) tellSaving(stats capture.Stats) {
+	if stats.SaveError != w.unsaved {
+		w.unsaved = stats.SaveError
+		fmt.Fprintf(w.stderr, "tcpleak: packets are not saved any more, after %d: %s; the capture goes on\n", stats.Saved, oneLine(stats.SaveError))
+	}
 }
 
 // bid collects the findings that only the silence after the last packet bears out: the report, which -r would give for the

@@ -477,3 +477,68 @@ func TestTheKernelDisagrees(t *testing.T) {
 		t.Errorf("announced as %s", raised.text)
 	}
 }
+
+// What is saved in the same run gives the same report.
+func TestSavedPacketsGiveTheLiveReport(t *testing.T) {
+	t.Parallel()
+	h := newHosts(t)
+	dir := t.TempDir()
+	file, page := filepath.Join(dir, "saved.pcap"), filepath.Join(dir, "report.html")
+	live := h.capture(t, "-i", kernel.Device, "-w", file, "--report", page, "--threshold", "stuck_close_wait=500ms", "--format", "json", "tcp")
+	act(t, func() {
+		h.leak(h.Client)
+		h.healthy()
+	})
+	live.next(t)
+	act(t, h.healthy)
+	time.Sleep(settle)
+	got, status := live.interrupt(t)
+	if status != statusOK {
+		t.Errorf("exit status %d: %s", status, live.stderr())
+	}
+	out, talk, status := tcpleak("-r", file, "--threshold", "stuck_close_wait=500ms", "--format", "json", "tcp")
+	if status != statusOK {
+		t.Fatalf("exit status %d: %s", status, talk)
+	}
+	want := strings.Split(strings.TrimSpace(out), "\n")
+	if diff := cmp.Diff(parseReport(t, want), parseReport(t, got)); diff != "" {
+		t.Errorf("the live report is not that of -r (-file +live):\n%s", diff)
+	}
+	if !strings.Contains(out, `"kind":"stuck_close_wait"`) {
+		t.Errorf("no finding: %s", out)
+	}
+	if html, err := os.ReadFile(page); err != nil || !strings.Contains(string(html), "stuck_close_wait") {
+		t.Errorf("the page: %v, %.100s", err, html)
+	}
+}
+
+func TestACountEndsTheCapture(t *testing.T) {
+	t.Parallel()
+	h := newHosts(t)
+	live := h.capture(t, "-i", kernel.Device, "-c", "5", "--format", "json", "port", "80")
+	act(t, h.healthy)
+	lines, status := live.wait(t)
+	if status != statusOK || len(lines) == 0 || !strings.Contains(lines[0], `"packets":5,`) {
+		t.Errorf("exit status %d: %s", status, lines)
+	}
+}
+
+func TestAFullDiskEndsSavingNotCapturing(t *testing.T) {
+	t.Parallel()
+	h := newHosts(t)
+	live := h.launch(t, "capturing on", "sh", "-c", `ulimit -f 16; trap "" XFSZ; exec tcpleak "$@"`, "sh",
+		"-i", kernel.Device, "-w", filepath.Join(t.TempDir(), "saved.pcap"), "--format", "json", "port", "80")
+	act(t, func() {
+		for range 30 {
+			h.healthy()
+		}
+	})
+	time.Sleep(settle)
+	lines, status := live.interrupt(t)
+	if n := strings.Count(strings.Join(lines, "\n"), `"type":"connection"`); status != statusOK || n != 30 {
+		t.Errorf("exit status %d, and %d connections in the report, want 30: %s", status, n, live.stderr())
+	}
+	if want := "tcpleak: packets are not saved any more, after "; strings.Count(live.stderr(), want) != 1 {
+		t.Errorf("stderr has not %q once: %s", want, live.stderr())
+	}
+}

@@ -51,7 +51,7 @@ var rules = map[string][]string{
 	},
 
 	"cmd/tcpleak": {
-		"report", "ladder", "diagnosis", "tracker", "capture", "host", "sockets", "privilege", "tcp",
+		"report", "report/page", "ladder", "diagnosis", "tracker", "capture", "host", "sockets", "privilege", "tcp",
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term",
 	},
 }
