@@ -64,8 +64,17 @@ missing_for_build() {
 	have_libpcap || echo libpcap
 }
 
+have_chromium() {
+	for name in chromium chromium-browser google-chrome google-chrome-stable \
+		/Applications/Chromium.app/Contents/MacOS/Chromium "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"; do
+		have "$name" && return
+	done
+	return 1
+}
+
 missing_for_test() {
 	have tcpdump || echo tcpdump
+	have_chromium || echo chromium
 	[ "$(uname -s)" = Linux ] || return 0 # the rest is about Linux network namespaces
 	have nft || echo nftables
 	# BusyBox has an ip of its own, without namespaces.
@@ -210,7 +219,7 @@ elif [ "$can_be_root" = no ] || { [ -n "$root" ] && ! "$root" -n true 2>/dev/nul
 	# A password is worth asking for only where nothing works without it.
 	say "not root; going on, $without. To have them too: $(install_command "$(packages "$@")")"
 elif ! install_packages "$@"; then
-	if [ "$purpose" = bench ] && [ $# -gt 1 ]; then
+	if [ $# -gt 1 ]; then
 		# Hardly a distribution has them all, and one that is unknown keeps the others away.
 		for name in "$@"; do
 			install_packages "$name" || say "no $name here"

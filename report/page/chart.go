@@ -141,7 +141,8 @@ func timeTicks(from, to int64, zone *time.Location) []chart.Tick {
 	shift := int64(offset) * int64(time.Second)
 	first := (from+shift+int64(step)-1)/int64(step)*int64(step) - shift
 	var ticks []chart.Tick
-	for at := first; at <= to; at += int64(step) {
+	// At the very end, the 0 of the other axis stands.
+	for at := first; at <= to-(to-from)/16; at += int64(step) {
 		ticks = append(ticks, chart.Tick{Value: float64(at - from), Label: time.Unix(0, at).In(zone).Format(layout)})
 	}
 	return ticks

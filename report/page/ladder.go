@@ -186,7 +186,11 @@ func (d *sheet) step(b *builder, s *ladder.Step) {
 	d.text("time end", timesRight, d.y-1, d.seconds(s.Time))
 	if s.Packet != 0 {
 		row.Packet = strconv.FormatUint(s.Packet, 10) // as in the sentences
-		d.text("packet end", timesRight, d.y+13, "packet "+row.Packet)
+		label := row.Packet
+		if len(label) <= 7 { // or there is no room for the word
+			label = "packet " + label
+		}
+		d.text("packet end", timesRight, d.y+13, label)
 	}
 	// A line ends where the state that it leads to is written.
 	var ends [2]int
