@@ -29,7 +29,7 @@ func staggered(n int, apart time.Duration) report.Report {
 				for role := range own.Ends {
 					e := &own.Ends[role]
 					e.Since += shift
-					for _, m := range []*tracker.Mark{&e.Facts.SYN, &e.Facts.FirstACK, &e.Facts.AckReached, &e.Facts.FIN} {
+					for _, m := range []*tracker.Mark{&e.Facts.SYN, &e.Facts.FirstACK, &e.Facts.AckReached, &e.Facts.FIN, &e.Facts.Last} {
 						if m.Seen() {
 							m.Time += shift
 						}

@@ -171,6 +171,7 @@ func stuck(id uint64) tracker.Connection {
 	x, y := &c.Ends[tracker.Client].Facts, &c.Ends[tracker.Server].Facts
 	x.SYN, x.FirstACK, x.FIN = at(0, 1, tcp.SYN), at(20*time.Microsecond, 3, tcp.ACK), at(2*time.Second, 6, tcp.FIN|tcp.ACK)
 	y.SYN, y.FirstACK, y.AckReached, y.AcksFIN = at(10*time.Microsecond, 2, tcp.SYN|tcp.ACK), at(2040*time.Millisecond, 7, tcp.ACK), at(2040*time.Millisecond, 7, tcp.ACK), true
+	x.Last, y.Last = x.FIN, y.AckReached
 	return c
 }
 
