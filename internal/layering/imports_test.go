@@ -1,10 +1,9 @@
 // Package layering holds the rule of which package may import which, as a test.
 //
-//	cmd/tcpleak → report → ladder → diagnosis → tracker → reassembly → tcp
-//	            → capture → tcp                → compat     → tcp
+//	cmd/tcpleak → screen, report/page → report → ladder → diagnosis → tracker → reassembly, compat → tcp
+//	            → host → diagnosis, sockets → tcp
+//	            → capture → tcp
 //	            → privilege
-//	              sockets → tcp
-//	              report/page → report
 package layering
 
 import (
@@ -37,6 +36,10 @@ var rules = map[string][]string{
 	"report":     {"ladder", "diagnosis", "tracker", "tcp", "github.com/olekukonko/tablewriter"},
 
 	"report/page": {"report", "ladder", "diagnosis", "tracker", "tcp", "github.com/go-analyze/charts/chartdraw"},
+	"screen": {
+		"report", "ladder", "diagnosis", "tracker", "tcp",
+		"charm.land/bubbletea", "charm.land/bubbles", "charm.land/lipgloss", "github.com/charmbracelet/x/ansi", "github.com/charmbracelet/colorprofile",
+	},
 
 	"diagnosis/trend": {},
 
@@ -51,7 +54,7 @@ var rules = map[string][]string{
 	},
 
 	"cmd/tcpleak": {
-		"report", "report/page", "ladder", "diagnosis", "tracker", "capture", "host", "sockets", "privilege", "tcp",
+		"screen", "report", "report/page", "ladder", "diagnosis", "tracker", "capture", "host", "sockets", "privilege", "tcp",
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term",
 	},
 }
