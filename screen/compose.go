@@ -65,7 +65,7 @@ func (p *Composer) Compose(capture Capture, q Query) Frame {
 	capture.Sources = slices.Clone(capture.Sources)
 	f := Frame{Query: q, Capture: capture, Bytes: p.table.Bytes(), Evicted: p.table.Stats().Evicted.Total(), Events: slices.Clone(p.events)}
 	p.history.advance(capture.Now, capture.Packets)
-	f.PerSecond, f.Traffic = p.history.perSecond, p.history.traffic
+	f.PerSecond, f.Traffic, f.Known = p.history.perSecond, p.history.traffic, p.history.known
 	a := p.analysis
 	if a == nil {
 		return f

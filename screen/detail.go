@@ -15,15 +15,15 @@ func (m *model) readingTitle() string {
 	left := ""
 	d := m.frame.Detail
 	switch {
-	case m.reading.ofFinding:
-		left = l.accent.Render("Finding " + string(m.reading.finding.kind))
-	case d != nil && d.ID == m.reading.connection && !d.Gone:
+	case m.opened.ofFinding:
+		left = l.accent.Render("Finding " + string(m.opened.finding.kind))
+	case d != nil && d.ID == m.opened.connection && !d.Gone:
 		c := &d.Ladder.Connection
 		client, server := &c.Ends[tracker.Client], &c.Ends[tracker.Server]
 		left = l.accent.Render(fmt.Sprintf("Connection %d", c.ID)) + fmt.Sprintf("  %s %s %s", address(client.Addr, client.Port), l.arrow,
 			address(server.Addr, server.Port))
 	default:
-		left = l.accent.Render(fmt.Sprintf("Connection %d", m.reading.connection))
+		left = l.accent.Render(fmt.Sprintf("Connection %d", m.opened.connection))
 	}
 	right := clock(m.frame.Now, m.frame.Now, m.screen.opt.Location)
 	if n := m.view.TotalLineCount(); n > m.view.Height() {
@@ -41,19 +41,19 @@ func (m *model) detailText() string {
 	width := max(m.width, 40)
 	var b strings.Builder
 	var of *diagnosis.Finding
-	if m.reading.ofFinding {
+	if m.opened.ofFinding {
 		if of = m.read(); of != nil {
 			b.WriteString("\n" + m.findingText(of, width))
 		} else {
 			b.WriteString("\n" + l.faint.Render("This is over.") + "\n")
 		}
-		if m.reading.connection == 0 {
+		if m.opened.connection == 0 {
 			return b.String()
 		}
 		b.WriteString("\n" + l.faint.Render("The connection that this is oldest at:") + "\n")
 	}
 	switch {
-	case d == nil || d.ID != m.reading.connection:
+	case d == nil || d.ID != m.opened.connection:
 		return b.String() + "\n" + l.ellipsis
 	case d.Gone:
 		return b.String() + "\n" + l.faint.Render("This connection has been forgotten, to keep within the limit of memory.") + "\n"

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tcpleak/diagnosis"
+	"tcpleak/tcp"
 	"tcpleak/tracker"
 )
 
@@ -30,7 +31,7 @@ type subject struct {
 	now      int64
 	process  string
 	findings []int
-	kinds    []diagnosis.Finding // by ID, from 1
+	kinds    []diagnosis.Finding // by ID, from 1: all there are
 	text     []byte              // all of it, in lower case
 }
 
@@ -67,8 +68,12 @@ func (w *word) parse(field string, f *Filter) error {
 		w.holds = func(*subject) bool { return true } // still being written
 		return nil
 	case name == "state":
+		var picked [tcp.NumStates]bool
+		for state := range picked {
+			picked[state] = in(tcp.State(state).String(), value)
+		}
 		w.holds = func(s *subject) bool {
-			return in(s.c.Ends[tracker.Client].State.String(), value) || in(s.c.Ends[tracker.Server].State.String(), value)
+			return picked[s.c.Ends[tracker.Client].State] || picked[s.c.Ends[tracker.Server].State]
 		}
 		return nil
 	case name == "client", name == "server":
@@ -85,7 +90,7 @@ func (w *word) parse(field string, f *Filter) error {
 		return nil
 	case name == "finding":
 		w.holds = func(s *subject) bool {
-			return slices.ContainsFunc(s.findings, func(id int) bool { return in(string(s.kinds[id-1].Kind), value) })
+			return slices.ContainsFunc(s.findings, func(id int) bool { return strings.Contains(string(s.kinds[id-1].Kind), value) })
 		}
 		return nil
 	case name == "process":

@@ -23,6 +23,7 @@ type Frame struct {
 	// States counts the endpoints in each state, second by second, the last being the present one; Traffic the packets.
 	States  [tcp.NumStates][Seconds]uint32
 	Traffic [Seconds]uint32
+	Known   int // for how many seconds, up to now, they have been kept
 
 	Findings []diagnosis.Finding // the worst first. They must not be changed
 	Events   []diagnosis.Event   // the last of them, the newest last

@@ -24,9 +24,10 @@ func (m *model) helpText() string {
 			b.WriteString(ansi.Wrap("  "+line, max(m.width, 20), "") + "\n")
 		}
 	}
-	group("Everywhere", k.other, k.up, k.down, k.pageUp, k.pageDown, k.top, k.bottom, k.pause, k.help, k.suspend, k.quit)
-	group("Findings and connections", k.open, k.connections, k.filter, k.clear, k.left, k.right, k.reverse)
-	group("A connection in detail", k.back, k.left, k.right)
+	group("Everywhere", k.up, k.down, k.pageUp, k.pageDown, k.top, k.bottom, k.pause, k.help, k.suspend, k.quit)
+	group("Findings", k.other, k.open, k.connections)
+	group("Connections", k.other, k.open, k.filter, k.clear, k.left, k.right, k.reverse)
+	group("In detail", k.back, k.sideways)
 	b.WriteString("\n" + l.bold.Render("A filter") + "\n")
 	text("Words, all of which a connection must show: an address, a port, a state, a finding, a process.",
 		"state:CLOSE_WAIT  client:10.0.0.7  server::443  finding:leak  port:8080",
@@ -34,6 +35,6 @@ func (m *model) helpText() string {
 	b.WriteString("\n" + l.bold.Render("Signs") + "\n")
 	text("STATE?   presumed: rests on a packet that may not have arrived, or on a capture with gaps",
 		"STATE??  assumed: the opening was not captured, or this end's packets were not",
-		l.atLeast+"         for at least as long: the beginning was not seen")
+		fmt.Sprintf("%-7s  for", l.atLeast+"TIME")+" at least as long: the beginning was not seen")
 	return b.String()
 }

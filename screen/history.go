@@ -12,6 +12,7 @@ type history struct {
 	second  int64 // that the last of each series stands for, seconds since 1970
 	states  [tcp.NumStates][Seconds]uint32
 	traffic [Seconds]uint32
+	known   int // how many of them there are, the last
 
 	since     int64 // when the packets of the last second were counted from, ns since 1970; 0 before the first
 	packets   uint64
@@ -22,7 +23,7 @@ type history struct {
 func (h *history) advance(now int64, packets uint64) {
 	second := now / int64(time.Second)
 	if h.since == 0 {
-		h.second, h.since, h.packets = second, now, packets
+		h.second, h.since, h.packets, h.known = second, now, packets, 1
 		return
 	}
 	n := min(second-h.second, Seconds)
@@ -32,7 +33,7 @@ func (h *history) advance(now int64, packets uint64) {
 	if elapsed := now - h.since; elapsed > 0 {
 		h.perSecond = float64(packets-h.packets) / time.Duration(elapsed).Seconds()
 	}
-	h.second, h.since, h.packets = second, now, packets
+	h.second, h.since, h.packets, h.known = second, now, packets, min(h.known+int(n), Seconds)
 	for range n {
 		copy(h.traffic[:], h.traffic[1:])
 		h.traffic[Seconds-1] = uint32(min(h.perSecond+0.5, 1<<32-1))

@@ -90,8 +90,9 @@ func (l *look) severityOf(s diagnosis.Severity) lipgloss.Style {
 	return l.severity[min(int(s), len(l.severity)-1)]
 }
 
-// sparkline shows values with one character for each of width equal parts of them, by their maximum.
-func (l *look) sparkline(values []uint32, width int) string {
+// sparkline shows values with one character for each of width equal parts of them, by their maximum; of those before the last
+// known, nothing.
+func (l *look) sparkline(values []uint32, known, width int) string {
 	if width <= 0 {
 		return ""
 	}
@@ -102,8 +103,12 @@ func (l *look) sparkline(values []uint32, width int) string {
 	}
 	var b strings.Builder
 	for i := range width {
-		peak := uint64(0)
-		for _, v := range values[i*len(values)/width : (i+1)*len(values)/width] {
+		peak, end := uint64(0), (i+1)*len(values)/width
+		if end <= len(values)-known {
+			b.WriteByte(' ')
+			continue
+		}
+		for _, v := range values[i*len(values)/width : end] {
 			peak = max(peak, uint64(v))
 		}
 		level := 0

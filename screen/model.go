@@ -13,6 +13,7 @@ import (
 	tea "charm.land/bubbletea/v2"
 
 	"tcpleak/diagnosis"
+	"tcpleak/report"
 )
 
 // pane is one of the two lists.
@@ -65,13 +66,13 @@ type model struct {
 	old       string // the filter, while another is being written
 	filterErr error
 
-	reading   reading_
+	opened    opened
 	view      viewport.Model
 	shortHelp help.Model
 }
 
-// reading_ is what is read in detail: a connection, or a finding with the connection that it is oldest at.
-type reading_ struct {
+// opened is what is read in detail: a connection, or a finding with the connection that it is oldest at.
+type opened struct {
 	connection uint64 // 0 where the finding is about none
 	finding    identity
 	ofFinding  bool
@@ -167,8 +168,7 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 		cmd = m.press(msg)
 	case tea.PasteMsg:
 		if m.mode == filtering {
-			m.input, cmd = m.input.Update(msg)
-			m.filtered()
+			cmd = m.write(msg)
 		}
 	}
 	m.arrange()
@@ -252,12 +252,11 @@ func (m *model) arrange() {
 	rows := max(m.layout.connections, 10)
 	m.query.Offset = max(m.connections.top-rows, 0)
 	m.query.Rows = min(3*rows, maxRows)
-	m.input.SetWidth(max(m.width-30, 10))
 	m.view.SetWidth(m.width)
 	m.view.SetHeight(max(m.height-2, 1))
 	switch m.mode {
 	case reading:
-		m.query.Open = m.reading.connection
+		m.query.Open = m.opened.connection
 		m.view.SetContent(m.detailText())
 	case helping:
 		m.view.SetContent(m.helpText())
@@ -318,7 +317,7 @@ func (m *model) pressReading(msg tea.KeyPressMsg) tea.Cmd {
 		m.view.ScrollLeft(8)
 	case key.Matches(msg, k.right):
 		m.view.ScrollRight(8)
-	case key.Matches(msg, k.connections) && m.mode == reading && m.reading.ofFinding:
+	case key.Matches(msg, k.connections) && m.mode == reading && m.opened.ofFinding:
 		if f := m.read(); f != nil {
 			m.mode = listing
 			m.narrow(f)
@@ -358,7 +357,7 @@ func (m *model) pressListing(msg tea.KeyPressMsg) tea.Cmd {
 	case key.Matches(msg, k.clear):
 		m.setFilter("")
 	case key.Matches(msg, k.open):
-		m.read_()
+		m.open()
 	case m.pane == findingsPane:
 		if key.Matches(msg, k.connections) && m.findings.at < len(m.frame.Findings) {
 			m.narrow(&m.frame.Findings[m.findings.at])
@@ -377,10 +376,9 @@ func (m *model) pressListing(msg tea.KeyPressMsg) tea.Cmd {
 func (m *model) pressFiltering(msg tea.KeyPressMsg) (cmd tea.Cmd) {
 	switch {
 	case key.Matches(msg, m.keys.accept):
-		m.mode = listing
-		m.input.Blur()
-		if m.filterErr != nil {
-			m.setFilter(m.old)
+		if m.filterErr == nil {
+			m.mode = listing
+			m.input.Blur()
 		}
 	case key.Matches(msg, m.keys.cancel):
 		m.mode = listing
@@ -389,15 +387,22 @@ func (m *model) pressFiltering(msg tea.KeyPressMsg) (cmd tea.Cmd) {
 	case key.Matches(msg, m.keys.suspend):
 		return tea.Suspend
 	default:
-		m.input, cmd = m.input.Update(msg)
-		m.filtered()
+		cmd = m.write(msg)
 	}
 	return cmd
 }
 
-// filtered takes over what has been written as the filter so far.
-func (m *model) filtered() { m.setFilter(m.input.Value()) }
+// write lets the filter's text take in a key or what is pasted.
+func (m *model) write(msg tea.Msg) (cmd tea.Cmd) {
+	m.input, cmd = m.input.Update(msg)
+	if text, written := strings.ReplaceAll(report.Clean(m.input.Value()), "\ufffd", ""), m.input.Value(); text != written {
+		m.input.SetValue(text)
+	}
+	m.setFilter(m.input.Value())
+	return cmd
+}
 
+// setFilter filters by text, if it can be read.
 func (m *model) setFilter(text string) {
 	text = strings.Join(strings.Fields(text), " ")
 	_, m.filterErr = ParseFilter(text)
@@ -436,14 +441,14 @@ func (m *model) narrow(f *diagnosis.Finding) {
 }
 
 // read_ opens what the cursor is on.
-func (m *model) read_() {
-	r := reading_{}
+func (m *model) open() {
+	r := opened{}
 	if m.pane == findingsPane {
 		if m.findings.at >= len(m.frame.Findings) {
 			return
 		}
 		f := &m.frame.Findings[m.findings.at]
-		r = reading_{connection: f.Example, finding: identityOf(f), ofFinding: true}
+		r = opened{connection: f.Example, finding: identityOf(f), ofFinding: true}
 	} else {
 		row, ok := m.row(m.connections.at)
 		if !ok {
@@ -451,7 +456,7 @@ func (m *model) read_() {
 		}
 		r.connection = row.ID
 	}
-	m.reading, m.mode = r, reading
+	m.opened, m.mode = r, reading
 	m.view.GotoTop()
 	m.view.SetXOffset(0)
 }
@@ -459,7 +464,7 @@ func (m *model) read_() {
 // read returns the finding that is read, nil if it is no more.
 func (m *model) read() *diagnosis.Finding {
 	for i := range m.frame.Findings {
-		if f := &m.frame.Findings[i]; identityOf(f) == m.reading.finding {
+		if f := &m.frame.Findings[i]; identityOf(f) == m.opened.finding {
 			return f
 		}
 	}

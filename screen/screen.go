@@ -100,8 +100,9 @@ func (s *Screen) Run(ctx context.Context) error {
 	m.ctx = ctx
 	hard, kill := context.WithCancel(context.WithoutCancel(ctx))
 	defer kill()
+	out := &output{File: s.opt.Out, stop: stop}
 	// The profile is given, as to find out one that is richer bubbletea would run tmux, as whoever captures.
-	p := tea.NewProgram(m, tea.WithContext(hard), tea.WithInput(s.opt.In), tea.WithOutput(s.opt.Out), tea.WithEnvironment(s.opt.Environ),
+	p := tea.NewProgram(m, tea.WithContext(hard), tea.WithInput(s.opt.In), tea.WithOutput(out), tea.WithEnvironment(s.opt.Environ),
 		tea.WithoutSignalHandler(), tea.WithColorProfile(profile), tea.WithFPS(framesPerSecond))
 	defer context.AfterFunc(ctx, func() {
 		defer time.AfterFunc(patience, kill).Stop()
@@ -112,10 +113,38 @@ func (s *Screen) Run(ctx context.Context) error {
 	switch {
 	case errors.Is(err, tea.ErrProgramPanic):
 		return errors.New("the screen failed: this is a bug, please report it with the trace above")
+	case out.failed() != nil:
+		return fmt.Errorf("the terminal is gone: %w", out.failed())
 	case err == nil, ctx.Err() != nil:
 		return nil
 	}
 	return fmt.Errorf("cannot show the screen on this terminal: %w; try without it", err)
+}
+
+// output is a terminal that is written to. A terminal that is gone, as when its window was closed or ssh ended, tells those that
+// write; bubbletea does not listen.
+type output struct {
+	*os.File
+	stop context.CancelFunc
+	mu   sync.Mutex
+	err  error // the first
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	n, err := o.File.Write(b)
+	if err != nil {
+		o.mu.Lock()
+		o.err = cmp.Or(o.err, err)
+		o.mu.Unlock()
+		o.stop()
+	}
+	return n, err
+}
+
+func (o *output) failed() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err
 }
 
 // Close ends Run and returns when the terminal is as it was. A goroutine whose panic would end the process defers it.

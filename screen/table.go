@@ -26,7 +26,7 @@ var (
 )
 
 // least is how narrow a column whose contents are cut may get; 0 means that they are not.
-var least = [numColumns]int{Client: 15, Server: 15, Process: 10, Findings: 12}
+var least = [numColumns]int{Client: 15, Server: 15, Process: 10, Findings: 6}
 
 // optional columns are left out where they are empty.
 var optional = [numColumns]bool{Age: true, Process: true, Resent: true, RTT: true}

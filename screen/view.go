@@ -171,7 +171,7 @@ func (m *model) header() []string {
 		facts := fmt.Sprintf("%s/s %s ", compact(uint64(f.PerSecond+0.5)), dropped)
 		return []string{l.apart(left, facts+right, m.width)}
 	}
-	facts := []string{rate + " packets/s " + l.graph.Render(l.sparkline(f.Traffic[:], min(30, m.width/8))), dropped,
+	facts := []string{rate + " packets/s " + l.graph.Render(l.sparkline(f.Traffic[:], f.Known, min(30, m.width/8))), dropped,
 		count(uint64(f.Counts.Connections), "connection"), "memory " + size(f.Bytes)}
 	if f.Evicted > 0 {
 		facts = append(facts, l.severityOf(diagnosis.Warning).Render(number(f.Evicted)+" forgotten"))
@@ -227,7 +227,7 @@ func (m *model) stateLines() []string {
 			if n[0]+n[1] == 0 {
 				cell = l.faint.Render(cell)
 			}
-			cells = append(cells, l.fit(cell+l.graph.Render(l.sparkline(m.frame.States[s][:], spark)), width))
+			cells = append(cells, l.fit(cell+l.graph.Render(l.sparkline(m.frame.States[s][:], m.frame.Known, spark)), width))
 		}
 		lines = append(lines, strings.Join(cells, "   "))
 	}
@@ -339,23 +339,24 @@ func (m *model) footer() string {
 		if m.filterErr != nil {
 			right = l.alarm.Render(report.Clean(m.filterErr.Error()))
 		}
+		m.input.SetWidth(max(m.width-ansi.StringWidth(right)-4, m.width/3))
 		return l.apart(m.input.View(), right, m.width)
 	case reading:
 		bindings = []key.Binding{k.back, k.scroll, k.sideways}
-		if m.reading.ofFinding {
+		if m.opened.ofFinding {
 			bindings = append(bindings, k.connections)
 		}
 		bindings = append(bindings, k.pause, k.help, k.quit)
 	case helping:
 		bindings = []key.Binding{k.back, k.scroll, k.quit}
 	default:
-		bindings = []key.Binding{k.move, k.open, k.other}
+		other := k.other
 		if m.pane == connectionsPane {
-			k.other.SetHelp("tab", "findings")
-			bindings = append(bindings, k.filter, k.sort, k.reverse)
+			other.SetHelp("tab", "findings")
+			bindings = []key.Binding{k.move, k.open, other, k.filter, k.sort, k.reverse}
 		} else {
-			k.other.SetHelp("tab", "connections")
-			bindings = append(bindings, k.connections, k.filter)
+			other.SetHelp("tab", "connections")
+			bindings = []key.Binding{k.move, k.open, other, k.connections, k.filter}
 		}
 		spare = []key.Binding{k.reverse, k.move, k.pause, k.sort, k.connections, k.clear, k.filter, k.other}
 		if m.query.Filter != "" {
