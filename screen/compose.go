@@ -22,6 +22,7 @@ type Composer struct {
 
 	table    *tracker.Table
 	analysis *diagnosis.Analysis
+	standing []diagnosis.Finding // of the analysis and beside it, the worst first
 	history  history
 	events   []diagnosis.Event
 
@@ -50,10 +51,12 @@ const (
 // NewComposer returns a Composer that tells of table.
 func NewComposer(table *tracker.Table) *Composer { return &Composer{table: table} }
 
-// Judge takes note of an analysis of the table and of what has changed with it. It must be called before the table takes in
-// more.
-func (p *Composer) Judge(a *diagnosis.Analysis, events []diagnosis.Event) {
+// Judge takes note of an analysis of the table, of what has changed with it, and of findings that stand beside it. It must be
+// called before the table takes in more.
+func (p *Composer) Judge(a *diagnosis.Analysis, events []diagnosis.Event, more ...diagnosis.Finding) {
 	p.analysis = a
+	p.standing = slices.Concat(a.Findings, more)
+	slices.SortStableFunc(p.standing, func(a, b diagnosis.Finding) int { return cmp.Compare(b.Severity, a.Severity) })
 	p.events = append(p.events, events...)
 	if old := len(p.events) - maxEvents; old > 0 {
 		p.events = slices.Delete(p.events, 0, old)
@@ -70,7 +73,7 @@ func (p *Composer) Compose(capture Capture, q Query) Frame {
 	if a == nil {
 		return f
 	}
-	f.Counts, f.Findings = a.Counts, a.Findings
+	f.Counts, f.Findings = a.Counts, p.standing
 	p.history.count(&a.Counts)
 	f.States = p.history.states
 

@@ -147,7 +147,7 @@ func TestFilters(t *testing.T) {
 		{"age>120s", []uint64{1, 2, 3, 4, 5, 6}},
 		{"age<2m", []uint64{7, 8, 9}},
 		{"age>120", []uint64{1, 2, 3, 4, 5, 6}},
-		{"age>", []uint64{1, 2, 3, 4, 5, 6, 7, 8, 9}}, // still being written
+		{"age>", []uint64{1, 2, 3, 4, 5, 6, 7, 8, 9}},           // still being written
 		{"state: ! port:", []uint64{1, 2, 3, 4, 5, 6, 7, 8, 9}}, // likewise
 		{"a:b", nil},
 	} {

@@ -41,6 +41,7 @@ type options struct {
 	flagged        string
 	user           string
 	noProcess      bool
+	lines          bool
 	page           string
 	save           string
 	saveMillions   int
@@ -113,6 +114,7 @@ func newCommand(stdout, stderr io.Writer) *cobra.Command {
 	f.IntVarP(&o.snapLen, "snapshot-length", "s", capture.DefaultSnapLen, "with -i: keep `N` bytes of each packet")
 	f.IntVarP(&o.bufferMiB, "buffer-size", "B", capture.DefaultBufferBytes>>20, "with -i: the kernel's buffer for each interface, in `MiB`")
 	f.BoolVarP(&o.promiscuous, "promiscuous", "p", false, "with -i: capture packets for other hosts too")
+	f.BoolVar(&o.lines, "lines", false, "with -i on a terminal: a line for each finding, and no screen")
 	f.StringVarP(&o.save, "write", "w", "", "with -i: also save the packets to `FILE`, as tcpdump does")
 	f.IntVarP(&o.saveMillions, "rotate-size", "C", 0, "with -w: begin another file when one has `N` million bytes")
 	f.IntVarP(&o.saveFiles, "rotate-count", "W", 0, "with -C: keep `N` files at most, the newest")
@@ -183,7 +185,7 @@ func (o *options) job(cmd *cobra.Command, args []string) (*job, error) {
 	if !live && len(args) > 0 && isFile(args[0]) {
 		return nil, fmt.Errorf("%s is a file, not a filter: give each file its own -r, or quote the pattern, as in: -r '*%s'", args[0], filepath.Ext(args[0]))
 	}
-	for _, flag := range []string{"snapshot-length", "buffer-size", "promiscuous", "duration", "user", "no-process", "write", "rotate-size", "rotate-count", "count"} {
+	for _, flag := range []string{"snapshot-length", "buffer-size", "promiscuous", "duration", "user", "no-process", "lines", "write", "rotate-size", "rotate-count", "count"} {
 		if !live && cmd.Flags().Changed(flag) {
 			return nil, fmt.Errorf("--%s is for capturing with -i; a file has been captured already", flag)
 		}
@@ -194,7 +196,7 @@ func (o *options) job(cmd *cobra.Command, args []string) (*job, error) {
 	if live && o.flagged != "" {
 		return nil, fmt.Errorf("--write-flagged reads the packets again, and those of an interface are gone: save them with tcpdump -w, then use -r")
 	}
-	j := &job{live: live, all: o.all, duration: o.duration, flagged: o.flagged, page: o.page, again: o.flagged != "" || o.page != "", user: o.user, noProcess: o.noProcess}
+	j := &job{live: live, all: o.all, duration: o.duration, flagged: o.flagged, page: o.page, again: o.flagged != "" || o.page != "", user: o.user, noProcess: o.noProcess, lines: o.lines}
 	switch o.format {
 	case "table", "json", "csv":
 		j.format = o.format

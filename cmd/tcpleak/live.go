@@ -10,13 +10,17 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/term"
+
 	"tcpleak/capture"
 	"tcpleak/diagnosis"
 	"tcpleak/host"
 	"tcpleak/privilege"
 	"tcpleak/report"
+	"tcpleak/screen"
 	"tcpleak/sockets"
 	"tcpleak/tcp"
+	"tcpleak/tracker"
 )
 
 const (
@@ -42,6 +46,9 @@ type watcher struct {
 	lost    uint64    // packets that were told of
 	tell    time.Time // when to tell of the next
 	unsaved string    // why packets are not saved any more
+
+	screen   *screen.Screen // nil unless it is shown on a terminal
+	composer *screen.Composer
 }
 
 // watch follows a live source until ctx ends, it is closed or fails, or its time is over, and writes a line for each finding
@@ -58,12 +65,60 @@ func (j *job) watch(ctx context.Context, source capture.Source) error {
 	if err := w.giveUpPrivileges(); err != nil {
 		return err
 	}
+	if w.onTerminal() {
+		return w.withScreen(ctx)
+	}
+	w.greet()
+	return w.follow()
+}
+
+// onTerminal reports whether there is somebody to look at a screen.
+func (w *watcher) onTerminal() bool {
+	_, out := terminalWidth(w.stdout)
+	return out && w.format == "table" && !w.lines && term.IsTerminal(int(os.Stdin.Fd()))
+}
+
+// withScreen shows what happens on the terminal, until the reader has seen enough or the capture ends.
+func (w *watcher) withScreen(ctx context.Context) (err error) {
+	w.screen, w.composer = screen.New(screen.Options{}), screen.NewComposer(w.table)
+	if w.host != nil {
+		w.composer.Process = w.process
+	}
+	// What is said meanwhile would spoil the picture.
+	talk, later := w.stderr, new(strings.Builder)
+	w.stderr = later
+	ended := make(chan error, 1)
+	go func() {
+		ended <- w.screen.Run(ctx)
+		w.source.Close()
+	}()
+	defer func() {
+		w.screen.Close()
+		w.stderr = talk
+		io.WriteString(talk, later.String()) // an error would be of the terminal, on which nobody reads it
+	}()
+	err = w.follow()
+	w.screen.Close()
+	return errors.Join(err, <-ended)
+}
+
+// process names who has a connection's ends open.
+func (w *watcher) process(c *tracker.Connection) string {
+	for role := tracker.Client; role <= tracker.Server; role++ {
+		if s, ok := w.host.Socket(c, role); ok && len(s.Holders) > 0 {
+			return fmt.Sprintf("%s[%d]", s.Holders[0].Name, s.Holders[0].PID)
+		}
+	}
+	return ""
+}
+
+// follow takes in what the source delivers until it ends.
+func (w *watcher) follow() error {
 	asked := make(chan os.Signal, 1)
 	defer onSnapshotSignal(asked)()
-	w.greet()
 	batch := make([]tcp.Segment, batchSize)
 	for {
-		n, err := source.Read(batch)
+		n, err := w.source.Read(batch)
 		switch {
 		case errors.Is(err, io.EOF), errors.Is(err, os.ErrClosed):
 			w.bid()
@@ -77,14 +132,22 @@ func (j *job) watch(ctx context.Context, source capture.Source) error {
 		}
 		select {
 		case <-asked:
-			// What stands now: of a capture that goes on, silence counts up to this moment.
-			w.findings(source.Stats())
-			if _, _, err := w.reportAt(source, w.now); err != nil {
+			if err := w.snapshot(); err != nil {
 				return err
 			}
 		default:
 		}
 	}
+}
+
+// snapshot reports what stands now: of a capture that goes on, silence counts up to this moment. On a screen it stands anyway.
+func (w *watcher) snapshot() error {
+	if w.screen != nil {
+		return nil
+	}
+	w.findings(w.source.Stats())
+	_, _, err := w.reportAt(w.source, w.now)
+	return err
 }
 
 // tick judges what the table holds, if it is time. silent says that nothing has arrived for a while.
@@ -96,6 +159,7 @@ func (w *watcher) tick(silent bool) error {
 		w.now = max(w.now, clock.UnixNano())
 	}
 	if clock.Before(w.due) {
+		w.show()
 		return nil
 	}
 	stats := w.source.Stats()
@@ -103,11 +167,28 @@ func (w *watcher) tick(silent bool) error {
 	w.tellDrops(stats, clock)
 	w.tellSaving(stats)
 	analysis, more := w.findings(stats)
-	if err := w.announce(w.monitor.Update(analysis, more...)); err != nil {
+	events := w.monitor.Update(analysis, more...)
+	if w.screen != nil {
+		w.composer.Judge(analysis, events, more...)
+		w.show()
+	} else if err := w.announce(events); err != nil {
 		return err
 	}
 	w.due = clock.Add(max(lookEvery, lookShare*time.Since(clock)))
 	return nil
+}
+
+// show redraws the screen, if it is time to.
+func (w *watcher) show() {
+	if w.screen == nil || !w.screen.Due() {
+		return
+	}
+	stats := w.source.Stats()
+	c := screen.Capture{Now: w.now, Filter: stats.Filter, Packets: stats.Packets, Dropped: stats.DroppedKernel + stats.DroppedInterface}
+	for _, s := range stats.Sources {
+		c.Sources = append(c.Sources, s.Name)
+	}
+	w.screen.Show(w.composer.Compose(c, w.screen.Query()))
 }
 
 // findings judges the table, and asks the kernel what it has to say.
