@@ -41,7 +41,7 @@ type Host struct {
 	sampler  *sockets.Sampler
 	snapshot *sockets.Snapshot
 	follow   map[pair]*followed
-	old      map[uint64]int64 // cookies of sockets in CLOSE_WAIT that the capture has not shown close, and since when
+	old      map[uint64]int64 // cookies of sockets in CLOSE_WAIT whose FIN the capture has not shown, and since when
 	disputed map[pair]int64   // since when kernel and wire disagree
 }
 
@@ -182,7 +182,7 @@ func (h *Host) Findings(rules *diagnosis.Rules, table *tracker.Table, now int64)
 			h.follow[p] = &followed{}
 		}
 		switch {
-		case s.State == tcp.CloseWait && !known:
+		case s.State == tcp.CloseWait && !(known && c.Ends[roleOf(&c, p).Peer()].Facts.FIN.Seen()):
 			present[s.Cookie] = true
 			first, ok := h.old[s.Cookie]
 			if !ok {
