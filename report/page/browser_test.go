@@ -170,6 +170,7 @@ func TestInABrowser(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts a browser")
 	}
+	t.Parallel()
 	browser := startBrowser(t)
 	dir := t.TempDir()
 	demo := save(t, dir, "demo", load(t, "demo.pcap"))

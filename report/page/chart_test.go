@@ -92,6 +92,7 @@ func number(t *testing.T, text string) int {
 func TestAChartEndsWhereTheCaptureDoes(t *testing.T) {
 	for _, file := range captures(t) {
 		t.Run(file, func(t *testing.T) {
+			t.Parallel()
 			p := load(t, file)
 			if p.Report.Quality.OneSided > 0 {
 				t.Skip("connections of which one direction is missing are not in the chart")

@@ -305,6 +305,7 @@ func TestWhatIsHostileIsText(t *testing.T) {
 
 // A page stays small, and says what it leaves out. It also takes no memory for each connection.
 func TestAMillionConnections(t *testing.T) {
+	t.Parallel()
 	const n = 1_000_000
 	c := stuck(1)
 	p := page.Page{Report: repeated(n, c, 1, 2, 3)}
