@@ -440,9 +440,10 @@ func awkward() *world {
 func TestEverySizeIsFilledAndNotMore(t *testing.T) {
 	for _, keys := range [][]string{{}, {"tab"}, {"/", "e"}, {"enter"}, {"tab", "enter"}, {"?"}, {"p"}} {
 		t.Run(strings.Join(keys, " "), func(t *testing.T) {
+			t.Parallel()
 			s := newShow(t, awkward(), 80, 24)
 			s.press(keys...)
-			for width := 1; width <= 200; width += 1 + width/9 {
+			for width := 1; width <= 200; width += 1 + width/7 {
 				for _, height := range []int{1, 2, 3, 5, 10, 13, 14, 20, 24, 30, 50} {
 					s.resize(width, height)
 					if height == 10 {

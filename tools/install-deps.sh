@@ -80,6 +80,7 @@ missing_for_test() {
 	# BusyBox has an ip of its own, without namespaces.
 	ip -V 2>&1 | grep -q iproute2 && have ss || echo iproute2
 	have ethtool || echo ethtool
+	have tmux || echo tmux
 }
 
 missing_for_bench() {
