@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode"
 
 	"github.com/google/gopacket/pcap"
 
@@ -122,6 +123,11 @@ func listen(name string, cfg Config) (*pcap.Handle, linkType, error) {
 		return nil, 0, err
 	}
 	handle, err := inactive.Activate()
+	if err != nil && err.Error() == notPromiscuous {
+		// For libpcap this is a warning. gopacket has given up the handle.
+		cfg.Promiscuous = false
+		return listen(name, cfg)
+	}
 	if err != nil {
 		return nil, 0, activationError(name, err)
 	}
@@ -142,22 +148,49 @@ func listen(name string, cfg Config) (*pcap.Handle, linkType, error) {
 	return handle, link, nil
 }
 
-// activationError says what to do about an interface that could not be opened. gopacket does not export its codes, only
-// their texts.
+// What Activate answers. gopacket does not export its codes, only their texts.
+const (
+	denied         = "Permission Denied"
+	notUp          = "Interface Not Up"
+	noSuchDevice   = "No Such Device"
+	notPromiscuous = "Cannot set as promisc"
+)
+
+// activationError says what to do about an interface that could not be opened.
 func activationError(name string, err error) error {
 	switch err.Error() {
-	case "Permission Denied":
-		program, pathErr := os.Executable()
-		if pathErr != nil {
-			program = os.Args[0]
-		}
-		return fmt.Errorf("no right to capture: use sudo, or once sudo setcap cap_net_raw,cap_net_admin+eip %s", program)
-	case "Interface Not Up":
+	case denied:
+		return deniedError(os.Geteuid() == 0)
+	case notUp:
 		return fmt.Errorf("the interface is down: bring it up with sudo ip link set %s up", name)
-	case "No Such Device":
+	case noSuchDevice:
 		return fmt.Errorf("no such interface: there are %s", interfaceNames())
 	}
-	return err
+	return errors.New(strings.ReplaceAll(err.Error(), "\n", "; "))
+}
+
+// deniedError says how to get the right to capture. CAP_NET_RAW is all that Linux asks for: also for promiscuous mode and a
+// large buffer.
+func deniedError(root bool) error {
+	if root {
+		return errors.New("no right to capture, even for root, without the capability CAP_NET_RAW: a container gets it with --cap-add NET_RAW")
+	}
+	program, err := os.Executable()
+	if err != nil {
+		program = os.Args[0]
+	}
+	return fmt.Errorf("no right to capture: run sudo tcpleak, or give it the right once with sudo setcap cap_net_raw+ep %s", shellQuoted(program))
+}
+
+// shellQuoted returns s as a shell takes it for one word.
+func shellQuoted(s string) string {
+	plain := func(r rune) bool {
+		return r < 0x80 && (unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("/._-+", r))
+	}
+	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 // interfaceNames lists what can be captured on.
