@@ -33,12 +33,16 @@ func (t *Table) Take(s *tcp.Segment) (taken Taken) {
 		index = p.newest(s, hash)
 	} else {
 		p.stats.Segments++
-		slot, _ := p.lookup(s, hash)
+		slot, dir := p.lookup(s, hash)
 		head := none
 		if sl := p.slots[slot]; sl != none {
 			head = sl & indexMask
 		}
-		index = p.find(s, hash, head)
+		if head != none && continues(*p.at(head), s, dir) {
+			index = head
+		} else {
+			index = p.find(s, hash, head)
+		}
 	}
 	if index == none {
 		return taken
@@ -60,6 +64,12 @@ func (t *Table) Take(s *tcp.Segment) (taken Taken) {
 	taken.Ref = Ref{p.at(index).number(), p.placeOf(index)}
 	taken.Seq, taken.Ack = uint32(s.Seq-base(x)), uint32(s.Ack-base(y))
 	return taken
+}
+
+// continues reports whether Add would take s to be what comes next in r, without a look at older connections.
+func continues(r record, s *tcp.Segment, dir int) bool {
+	x, y := &r.dirs[dir], &r.dirs[1-dir]
+	return r.meta&metaSpelt == 0 && s.Flags&(tcp.SYN|tcp.RST) == 0 && x.Continue(s, y, &r.rare[dir], r.origin())
 }
 
 // base is where the sequence numbers of x are counted from.
