@@ -3,6 +3,8 @@ package host
 import (
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 )
@@ -11,6 +13,8 @@ import (
 type links struct {
 	own      map[netip.Addr]bool // addresses of any of them
 	captured []netip.Prefix      // those of the ones that are captured on
+	bridged  []netip.Prefix      // and of those the bridges', behind which are containers
+	bridges  map[string]bool     // by name, as looked up once: later there may be no right to
 	any      bool                // all are
 	loopback bool                // the loopback interface is among them
 	due      time.Time
@@ -27,7 +31,14 @@ func (l *links) refresh(now time.Time, names []string) {
 	if err != nil {
 		return // as they were
 	}
-	*l = links{own: make(map[netip.Addr]bool), any: slices.Contains(names, "any"), due: now.Add(refreshed)}
+	if l.bridges == nil {
+		l.bridges = make(map[string]bool)
+		for _, name := range names {
+			_, err := os.Stat(filepath.Join("/sys/class/net", filepath.Base(name), "bridge"))
+			l.bridges[name] = err == nil
+		}
+	}
+	*l = links{own: make(map[netip.Addr]bool), bridges: l.bridges, any: slices.Contains(names, "any"), due: now.Add(refreshed)}
 	for _, i := range all {
 		addrs, err := i.Addrs()
 		if err != nil {
@@ -43,6 +54,9 @@ func (l *links) refresh(now time.Time, names []string) {
 			l.own[prefix.Addr().Unmap()] = true
 			if captured {
 				l.captured = append(l.captured, prefix)
+			}
+			if l.bridges[i.Name] {
+				l.bridged = append(l.bridged, prefix)
 			}
 		}
 	}
@@ -60,10 +74,8 @@ func (l *links) carry(local, remote netip.Addr, ours bool) bool {
 	case ours && (l.own[remote] || remote.IsLoopback()):
 		return l.loopback // whatever interface has the address
 	}
-	return slices.ContainsFunc(l.captured, func(p netip.Prefix) bool {
-		if ours {
-			return p.Addr() == local
-		}
-		return p.Contains(local)
-	})
+	if ours {
+		return slices.ContainsFunc(l.captured, func(p netip.Prefix) bool { return p.Addr() == local })
+	}
+	return slices.ContainsFunc(l.bridged, func(p netip.Prefix) bool { return p.Contains(local) })
 }

@@ -11,7 +11,8 @@ func TestLinksCarryWhatMayPassThem(t *testing.T) {
 		own[netip.MustParseAddr(a)] = true
 	}
 	eth0 := links{own: own, captured: []netip.Prefix{netip.MustParsePrefix("10.0.0.2/24"), netip.MustParsePrefix("fd00::2/64")}}
-	bridge := links{own: own, captured: []netip.Prefix{netip.MustParsePrefix("172.17.0.1/16")}}
+	docker := []netip.Prefix{netip.MustParsePrefix("172.17.0.1/16")}
+	bridge := links{own: own, captured: docker, bridged: docker}
 	lo := links{own: own, captured: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/8")}, loopback: true}
 	everything := links{own: own, any: true}
 	for _, test := range []struct {
@@ -31,6 +32,7 @@ func TestLinksCarryWhatMayPassThem(t *testing.T) {
 		{"the loopback of another namespace", lo, "127.0.0.1", "127.0.0.1", false, false},
 		{"what is not local does not pass loopback", lo, "10.0.0.2", "203.0.113.7", true, false},
 		{"a container behind the bridge", bridge, "172.17.0.9", "203.0.113.7", false, true},
+		{"a neighbour that has a namespace of this host", eth0, "10.0.0.9", "203.0.113.7", false, false},
 		{"a container elsewhere", bridge, "10.42.0.9", "203.0.113.7", false, false},
 		{"any, own", everything, "192.168.1.5", "203.0.113.7", true, true},
 		{"any, a container", everything, "172.17.0.9", "203.0.113.7", false, true},

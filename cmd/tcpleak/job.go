@@ -54,6 +54,7 @@ type job struct {
 	writes     []string // files and directories to write to
 	socket     func(*tracker.Connection, tracker.Role) (diagnosis.Socket, bool)
 	fromKernel []diagnosis.Finding
+	annotate   func(*diagnosis.Analysis) // names processes in findings; nil where none are known
 }
 
 func (j *job) run(ctx context.Context) error {
@@ -224,6 +225,9 @@ func (j *job) reportAt(source capture.Source, now int64) (analysis *diagnosis.An
 	j.noteDrops(stats)
 	worst = -1
 	analysis = j.analyze(now, stats)
+	if j.annotate != nil {
+		j.annotate(analysis)
+	}
 	for i := range analysis.Findings {
 		worst = max(worst, int(analysis.Findings[i].Severity))
 	}

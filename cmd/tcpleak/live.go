@@ -10,17 +10,13 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/term"
-
 	"tcpleak/capture"
 	"tcpleak/diagnosis"
 	"tcpleak/host"
 	"tcpleak/privilege"
 	"tcpleak/report"
-	"tcpleak/screen"
 	"tcpleak/sockets"
 	"tcpleak/tcp"
-	"tcpleak/tracker"
 )
 
 const (
@@ -47,8 +43,26 @@ type watcher struct {
 	tell    time.Time // when to tell of the next
 	unsaved string    // why packets are not saved any more
 
-	screen   *screen.Screen // nil unless it is shown on a terminal
-	composer *screen.Composer
+	audience audience
+}
+
+// audience is who is told what happens: a terminal, or whoever reads lines.
+type audience interface {
+	// hear is told of each judgement, before the table takes in more.
+	hear(*judgement) error
+	// between is called often in between, when the table may be looked at.
+	between()
+	// report is asked for by a signal.
+	report() error
+}
+
+// judgement is what is wrong at a moment, and what has changed with it.
+type judgement struct {
+	*diagnosis.Analysis
+	more   []diagnosis.Finding // beside those of the analysis
+	events []diagnosis.Event
+	stats  capture.Stats
+	now    int64 // ns since 1970
 }
 
 // watch follows a live source until ctx ends, it is closed or fails, or its time is over, and writes a line for each finding
@@ -69,47 +83,8 @@ func (j *job) watch(ctx context.Context, source capture.Source) error {
 		return w.withScreen(ctx)
 	}
 	w.greet()
+	w.audience = lines{w}
 	return w.follow()
-}
-
-// onTerminal reports whether there is somebody to look at a screen.
-func (w *watcher) onTerminal() bool {
-	_, out := terminalWidth(w.stdout)
-	return out && w.format == "table" && !w.lines && term.IsTerminal(int(os.Stdin.Fd()))
-}
-
-// withScreen shows what happens on the terminal, until the reader has seen enough or the capture ends.
-func (w *watcher) withScreen(ctx context.Context) (err error) {
-	w.screen, w.composer = screen.New(screen.Options{}), screen.NewComposer(w.table)
-	if w.host != nil {
-		w.composer.Process = w.process
-	}
-	// What is said meanwhile would spoil the picture.
-	talk, later := w.stderr, new(strings.Builder)
-	w.stderr = later
-	ended := make(chan error, 1)
-	go func() {
-		ended <- w.screen.Run(ctx)
-		w.source.Close()
-	}()
-	defer func() {
-		w.screen.Close()
-		w.stderr = talk
-		io.WriteString(talk, later.String()) // an error would be of the terminal, on which nobody reads it
-	}()
-	err = w.follow()
-	w.screen.Close()
-	return errors.Join(err, <-ended)
-}
-
-// process names who has a connection's ends open.
-func (w *watcher) process(c *tracker.Connection) string {
-	for role := tracker.Client; role <= tracker.Server; role++ {
-		if s, ok := w.host.Socket(c, role); ok && len(s.Holders) > 0 {
-			return fmt.Sprintf("%s[%d]", s.Holders[0].Name, s.Holders[0].PID)
-		}
-	}
-	return ""
 }
 
 // follow takes in what the source delivers until it ends.
@@ -132,22 +107,12 @@ func (w *watcher) follow() error {
 		}
 		select {
 		case <-asked:
-			if err := w.snapshot(); err != nil {
+			if err := w.audience.report(); err != nil {
 				return err
 			}
 		default:
 		}
 	}
-}
-
-// snapshot reports what stands now: of a capture that goes on, silence counts up to this moment. On a screen it stands anyway.
-func (w *watcher) snapshot() error {
-	if w.screen != nil {
-		return nil
-	}
-	w.findings(w.source.Stats())
-	_, _, err := w.reportAt(w.source, w.now)
-	return err
 }
 
 // tick judges what the table holds, if it is time. silent says that nothing has arrived for a while.
@@ -159,7 +124,7 @@ func (w *watcher) tick(silent bool) error {
 		w.now = max(w.now, clock.UnixNano())
 	}
 	if clock.Before(w.due) {
-		w.show()
+		w.audience.between()
 		return nil
 	}
 	stats := w.source.Stats()
@@ -167,28 +132,11 @@ func (w *watcher) tick(silent bool) error {
 	w.tellDrops(stats, clock)
 	w.tellSaving(stats)
 	analysis, more := w.findings(stats)
-	events := w.monitor.Update(analysis, more...)
-	if w.screen != nil {
-		w.composer.Judge(analysis, events, more...)
-		w.show()
-	} else if err := w.announce(events); err != nil {
+	if err := w.audience.hear(&judgement{analysis, more, w.monitor.Update(analysis, more...), stats, w.now}); err != nil {
 		return err
 	}
 	w.due = clock.Add(max(lookEvery, lookShare*time.Since(clock)))
 	return nil
-}
-
-// show redraws the screen, if it is time to.
-func (w *watcher) show() {
-	if w.screen == nil || !w.screen.Due() {
-		return
-	}
-	stats := w.source.Stats()
-	c := screen.Capture{Now: w.now, Filter: stats.Filter, Packets: stats.Packets, Dropped: stats.DroppedKernel + stats.DroppedInterface}
-	for _, s := range stats.Sources {
-		c.Sources = append(c.Sources, s.Name)
-	}
-	w.screen.Show(w.composer.Compose(c, w.screen.Query()))
 }
 
 // findings judges the table, and asks the kernel what it has to say.
@@ -201,9 +149,9 @@ func (w *watcher) findings(stats capture.Stats) (analysis *diagnosis.Analysis, m
 		// What could not be asked is not news each time: Limited says so in the report.
 		if err := w.host.Sample(time.Now()); err == nil {
 			w.fromKernel = w.host.Findings(w.rules, w.table, w.now)
-			w.host.Annotate(analysis)
 		}
 	})
+	w.annotate(analysis)
 	return analysis, w.fromKernel
 }
 
@@ -221,6 +169,7 @@ func (w *watcher) askKernel() (stop func()) {
 		return func() {}
 	}
 	w.host, w.socket = h, h.Socket
+	w.annotate = func(a *diagnosis.Analysis) { privilege.ReadProcesses(func() { h.Annotate(a) }) }
 	if limited := h.Limited(); limited != "" && !w.noProcess && os.Geteuid() != 0 {
 		fmt.Fprintln(w.stderr, "tcpleak: "+oneLine(limited))
 	}
@@ -298,20 +247,32 @@ func (w *watcher) bid() {
 	}
 }
 
-func (w *watcher) announce(events []diagnosis.Event) error {
-	for i := range events {
+// lines are written for each finding that is raised, grows or clears.
+type lines struct{ *watcher }
+
+func (l lines) hear(j *judgement) error {
+	for i := range j.events {
 		var err error
-		switch w.format {
+		switch l.format {
 		case "json":
-			err = report.EventJSON(w.stdout, &events[i])
+			err = report.EventJSON(l.stdout, &j.events[i])
 		case "csv":
-			err = report.EventText(w.stderr, &events[i], time.Local) // stdout is for one table of connections
+			err = report.EventText(l.stderr, &j.events[i], time.Local) // stdout is for one table of connections
 		default:
-			err = report.EventText(w.stdout, &events[i], time.Local)
+			err = report.EventText(l.stdout, &j.events[i], time.Local)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (lines) between() {}
+
+// report writes what stands now: of a capture that goes on, silence counts up to this moment.
+func (l lines) report() error {
+	l.findings(l.source.Stats())
+	_, _, err := l.reportAt(l.source, l.now)
+	return err
 }

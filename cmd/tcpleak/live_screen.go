@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+
+	"tcpleak/screen"
+	"tcpleak/tracker"
+)
+
+// onTerminal reports whether there is somebody to look at a screen.
+func (w *watcher) onTerminal() bool {
+	_, out := terminalWidth(w.stdout)
+	return out && w.format == "table" && !w.lines && term.IsTerminal(int(os.Stdin.Fd()))
+}
+
+// withScreen shows what happens on the terminal, until the reader has seen enough or the capture ends.
+func (w *watcher) withScreen(ctx context.Context) (err error) {
+	s := &onScreen{w, screen.New(screen.Options{}), screen.NewComposer(w.table)}
+	w.audience = s
+	if w.host != nil {
+		s.composer.Process = w.process
+	}
+	// What is said meanwhile would spoil the picture.
+	talk, later := w.stderr, new(strings.Builder)
+	w.stderr = later
+	ended := make(chan error, 1)
+	go func() {
+		ended <- s.screen.Run(ctx)
+		w.source.Close()
+	}()
+	defer func() {
+		s.screen.Close()
+		w.stderr = talk
+		io.WriteString(talk, later.String()) // an error would be of the terminal, on which nobody reads it
+	}()
+	err = w.follow()
+	s.screen.Close()
+	return errors.Join(err, <-ended)
+}
+
+// process names who has a connection's ends open.
+func (w *watcher) process(c *tracker.Connection) string {
+	for role := tracker.Client; role <= tracker.Server; role++ {
+		if s, ok := w.host.Socket(c, role); ok && len(s.Holders) > 0 {
+			return fmt.Sprintf("%s[%d]", s.Holders[0].Name, s.Holders[0].PID)
+		}
+	}
+	return ""
+}
+
+// onScreen is the audience at a terminal.
+type onScreen struct {
+	*watcher
+	screen   *screen.Screen
+	composer *screen.Composer
+}
+
+func (s *onScreen) hear(j *judgement) error {
+	s.composer.Judge(j.Analysis, j.events, j.more...)
+	s.between()
+	return nil
+}
+
+// between redraws the screen, if it is time to.
+func (s *onScreen) between() {
+	if !s.screen.Due() {
+		return
+	}
+	stats := s.source.Stats()
+	c := screen.Capture{Now: s.now, Filter: stats.Filter, Packets: stats.Packets, Dropped: stats.DroppedKernel + stats.DroppedInterface}
+	for _, source := range stats.Sources {
+		c.Sources = append(c.Sources, source.Name)
+	}
+	s.screen.Show(s.composer.Compose(c, s.screen.Query()))
+}
+
+// report has nothing to do: what there is to report is on the screen.
+func (s *onScreen) report() error { return nil }
