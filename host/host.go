@@ -29,7 +29,7 @@ const (
 
 // Config says what is captured, and how the kernel is asked.
 type Config struct {
-	Sockets    sockets.Config
+	Sockets    sockets.Config                          // AllNamespaces is for where packets of containers may pass
 	Interfaces []string                                // that are captured on; "any" is all
 	Selects    func(local, remote netip.AddrPort) bool // whether a connection passes the capture's filter; nil lets all pass
 }
@@ -54,12 +54,15 @@ type followed struct {
 
 // Open begins to ask the kernel.
 func Open(cfg Config) (*Host, error) {
+	var l links
+	l.refresh(time.Now(), cfg.Interfaces)
+	cfg.Sockets.AllNamespaces = cfg.Sockets.AllNamespaces && (l.any || len(l.bridged) > 0)
 	sampler, err := sockets.New(cfg.Sockets)
 	if err != nil {
 		return nil, err
 	}
 	return &Host{
-		cfg: cfg, sampler: sampler, follow: make(map[pair]*followed), old: make(map[uint64]int64), disputed: make(map[pair]int64),
+		cfg: cfg, links: l, sampler: sampler, follow: make(map[pair]*followed), old: make(map[uint64]int64), disputed: make(map[pair]int64),
 	}, nil
 }
 
