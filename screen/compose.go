@@ -24,7 +24,7 @@ type Composer struct {
 	analysis *diagnosis.Analysis
 	standing []diagnosis.Finding // of the analysis and beside it, the worst first
 	history  history
-	events   []diagnosis.Event
+	notices  []Notice
 
 	order  order
 	filter Filter
@@ -43,9 +43,8 @@ const (
 	orderShare = 20
 	saveUpTo   = 400 * time.Millisecond
 
-	// maxEvents is how many events a Frame has.
-	maxEvents = 50
-	maxRows   = 2000
+	maxNotices = 50 // in a Frame
+	maxRows    = 2000
 )
 
 // NewComposer returns a Composer that tells of table.
@@ -57,16 +56,27 @@ func (p *Composer) Judge(a *diagnosis.Analysis, events []diagnosis.Event, more .
 	p.analysis = a
 	p.standing = slices.Concat(a.Findings, more)
 	slices.SortStableFunc(p.standing, func(a, b diagnosis.Finding) int { return cmp.Compare(b.Severity, a.Severity) })
-	p.events = append(p.events, events...)
-	if old := len(p.events) - maxEvents; old > 0 {
-		p.events = slices.Delete(p.events, 0, old)
+	for i := range events {
+		p.notice(Notice{Event: events[i]})
 	}
+}
+
+// Note takes note of what has happened with the capture at a time, in ns since 1970 on its clock: one line.
+func (p *Composer) Note(at int64, text string) {
+	p.notice(Notice{Event: diagnosis.Event{Time: at}, Text: text})
+}
+
+func (p *Composer) notice(n Notice) {
+	if len(p.notices) == maxNotices {
+		p.notices = slices.Delete(p.notices, 0, 1)
+	}
+	p.notices = append(p.notices, n)
 }
 
 // Compose answers q. The table must not take in segments meanwhile. Before the first analysis there is little to tell.
 func (p *Composer) Compose(capture Capture, q Query) Frame {
 	capture.Sources = slices.Clone(capture.Sources)
-	f := Frame{Query: q, Capture: capture, Bytes: p.table.Bytes(), Evicted: p.table.Stats().Evicted.Total(), Events: slices.Clone(p.events)}
+	f := Frame{Query: q, Capture: capture, Bytes: p.table.Bytes(), Evicted: p.table.Stats().Evicted.Total(), Notices: slices.Clone(p.notices)}
 	p.history.advance(capture.Now, capture.Packets)
 	f.PerSecond, f.Traffic, f.Known = p.history.perSecond, p.history.traffic, p.history.known
 	a := p.analysis

@@ -268,15 +268,15 @@ func TestBeforeTheFirstAnalysis(t *testing.T) {
 	}
 }
 
-func TestEventsAreTheLast(t *testing.T) {
+func TestNoticesAreTheLast(t *testing.T) {
 	w := newWorld()
 	a := w.rules.Analyze(w.table, w.now, diagnosis.Capture{})
 	for i := range 120 {
 		w.composer.Judge(a, []diagnosis.Event{{Time: int64(i)}})
 	}
 	f := w.compose(Query{})
-	if len(f.Events) != maxEvents || f.Events[0].Time != 120-maxEvents || f.Events[maxEvents-1].Time != 119 {
-		t.Errorf("%d events, from %d", len(f.Events), f.Events[0].Time)
+	if len(f.Notices) != maxNotices || f.Notices[0].Event.Time != 120-maxNotices || f.Notices[maxNotices-1].Event.Time != 119 {
+		t.Errorf("%d notices, from %d", len(f.Notices), f.Notices[0].Event.Time)
 	}
 }
 

@@ -26,7 +26,7 @@ type Frame struct {
 	Known   int // for how many seconds, up to now, they have been kept
 
 	Findings []diagnosis.Finding // the worst first. They must not be changed
-	Events   []diagnosis.Event   // the last of them, the newest last
+	Notices  []Notice            // the last of them, the newest last
 
 	Rows    []Row // from Query.Offset on
 	Matches int   // how many connections pass the filter
@@ -40,6 +40,13 @@ type Capture struct {
 	Filter  string
 	Packets uint64
 	Dropped uint64 // by the kernel and the interface
+}
+
+// Notice is something that has just happened: with a finding, or with the capture.
+type Notice struct {
+	Event diagnosis.Event
+	// Text is what has happened, in one line, if it has nothing to do with a finding. Of Event, only the Time is valid then.
+	Text string
 }
 
 // Row is a connection in the table.

@@ -24,7 +24,7 @@ func newKeys(g *glyphs) keys {
 		open: bind(g.keyEnter, "open", "enter"), other: bind("tab", "findings/connections", "tab", "shift+tab"),
 		pause: bind("p", "pause", "p", "space"), connections: bind("c", "its connections", "c"), help: bind("?", "help", "?"),
 		quit: bind("q", "quit", "q", "ctrl+c"), suspend: bind("ctrl+z", "suspend", "ctrl+z"), back: bind("esc", "back", "esc", "backspace"),
-		accept: bind(g.keyEnter, "keep", "enter"), cancel: bind("esc", "as before", "esc", "ctrl+c"),
+		accept: bind(g.keyEnter, "keep", "enter"), cancel: bind("esc", "as before", "esc"),
 		move: bind(g.keyUp, "move", "up"), sort: bind(g.keyLeft, "sort", "left"), scroll: bind(g.keyUp, "scroll", "up"),
 		sideways: bind(g.keyLeft, "sideways", "left"),
 	}

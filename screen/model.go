@@ -375,6 +375,8 @@ func (m *model) pressListing(msg tea.KeyPressMsg) tea.Cmd {
 
 func (m *model) pressFiltering(msg tea.KeyPressMsg) (cmd tea.Cmd) {
 	switch {
+	case msg.String() == "ctrl+c":
+		return m.end()
 	case key.Matches(msg, m.keys.accept):
 		if m.filterErr == nil {
 			m.mode = listing

@@ -384,8 +384,14 @@ func TestCursorStaysOnItsConnection(t *testing.T) {
 }
 
 func TestQuit(t *testing.T) {
-	for _, key := range []tea.KeyPressMsg{{Code: 'q', Text: "q"}, {Code: 'c', Mod: tea.ModCtrl}} {
+	interrupt := tea.KeyPressMsg{Code: 'c', Mod: tea.ModCtrl}
+	for _, tt := range []struct {
+		in  string
+		key tea.KeyPressMsg
+	}{{"", tea.KeyPressMsg{Code: 'q', Text: "q"}}, {"", interrupt}, {"?", interrupt}, {"/", interrupt}} {
 		s := newShow(t, small(), 80, 24)
+		s.press(tt.in)
+		key := tt.key
 		_, cmd := s.m.Update(key)
 		if cmd == nil {
 			t.Fatalf("%v does nothing", key)
@@ -405,6 +411,13 @@ func TestHelpNamesEveryKey(t *testing.T) {
 	s.has("filter", "pause", "quit", "reverse", "suspend", "state:CLOSE_WAIT", "presumed")
 	s.press("?")
 	s.has("Connections 9")
+}
+
+func TestNotices(t *testing.T) {
+	w := small()
+	w.composer.Note(w.now, "eth0 is down\x1b[2J")
+	s := newShow(t, w, 80, 24)
+	s.has("12:02:03 raised  stuck_close_wait server 10.0.1.1:80, 3 connections", "12:02:03 eth0 is down�[2J")
 }
 
 func TestBeforeTheFirstFrame(t *testing.T) {

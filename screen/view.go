@@ -17,10 +17,10 @@ import (
 
 // layout is how the lines of the terminal are shared out.
 type layout struct {
-	header int // 1 or 2
-	states int // with its caption; 0 for none
-	events int // with its caption; 0 for none
-	split  bool
+	header  int // 1 or 2
+	states  int // with its caption; 0 for none
+	notices int // with its caption; 0 for none
+	split   bool
 	// findings and connections are the rows of the lists, without captions; preview, the lines on the finding at the cursor.
 	findings, preview, connections int
 }
@@ -41,13 +41,13 @@ func (m *model) plan() layout {
 		perLine := m.statesPerLine()
 		p.states = min((n+perLine-1)/perLine, max(m.height/6, 3)) + 1
 	}
-	if n := len(m.frame.Events); n > 0 && m.height >= 22 {
-		p.events = min(n, max(m.height/12, 2)) + 1
+	if n := len(m.frame.Notices); n > 0 && m.height >= 22 {
+		p.notices = min(n, max(m.height/12, 2)) + 1
 	}
-	body -= p.states + p.events
+	body -= p.states + p.notices
 	if body < minBody {
-		body += p.states + p.events
-		p.states, p.events = 0, 0
+		body += p.states + p.notices
+		p.states, p.notices = 0, 0
 	}
 	const splitFrom = 16
 	if body >= splitFrom {
@@ -128,7 +128,7 @@ func (m *model) overview() []string {
 		lines = append(lines, m.tabs())
 		lines = append(lines, m.tableLines(p.connections+1)...)
 	}
-	return append(lines, m.eventLines()...)
+	return append(lines, m.noticeLines()...)
 }
 
 // header says what is captured, and how well that goes.
@@ -301,19 +301,22 @@ func (m *model) tabs() string {
 	return text + l.faint.Render(strings.Repeat(l.rule, max(m.width-ansi.StringWidth(text), 0)))
 }
 
-// eventLines are the last that was raised or cleared.
-func (m *model) eventLines() []string {
-	if m.layout.events == 0 {
+// noticeLines are what has happened last: what was raised, what was cleared.
+func (m *model) noticeLines() []string {
+	if m.layout.notices == 0 {
 		return nil
 	}
 	l, f := &m.look, &m.frame
 	text := l.faint.Render(l.rule + l.rule + " Events ")
 	lines := []string{text + l.faint.Render(strings.Repeat(l.rule, max(m.width-ansi.StringWidth(text), 0)))}
-	for _, e := range f.Events[max(len(f.Events)-m.layout.events+1, 0):] {
+	for _, n := range f.Notices[max(len(f.Notices)-m.layout.notices+1, 0):] {
+		e := &n.Event
 		g := &e.Finding
 		line := l.faint.Render(clock(e.Time, f.Now, m.screen.opt.Location)) + " "
 		about := fmt.Sprintf("%s %s", report.Clean(string(g.Kind)), report.Clean(l.culprit(g)))
 		switch {
+		case n.Text != "":
+			line += l.bold.Render(report.Clean(n.Text))
 		case e.Change == diagnosis.Cleared && g.For > 0:
 			line += l.faint.Render(fmt.Sprintf("cleared %s after %s", about, l.lasted(g.For, g.ForAtLeast)))
 		case e.Change == diagnosis.Cleared:
