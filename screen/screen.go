@@ -2,8 +2,11 @@
 //
 // Three parts play together. The loop that takes in segments owns the table, and with it a [Composer], which puts what is to be
 // seen into a [Frame]. A [Screen] owns the terminal; it says by a [Query] what part it wants, and is shown frames. Neither ever
-// waits for the other:
+// waits for the other. After each batch of segments, and at least every 250 ms, the loop does:
 //
+//	if analysed {
+//		composer.Judge(analysis, monitor.Update(analysis))
+//	}
 //	if screen.Due() {
 //		screen.Show(composer.Compose(capture, screen.Query()))
 //	}
@@ -21,6 +24,7 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/colorprofile"
+	"golang.org/x/term"
 )
 
 const (
@@ -69,6 +73,17 @@ func New(opt Options) *Screen {
 // firstQuery is what a screen wants before it knows its size.
 var firstQuery = Query{Sort: Findings, Rows: 100}
 
+// Usable says why a screen cannot be shown: it takes a terminal that can move its cursor. It returns nil if it can.
+func (s *Screen) Usable() error {
+	if !term.IsTerminal(int(s.opt.In.Fd())) || !term.IsTerminal(int(s.opt.Out.Fd())) {
+		return errors.New("the live screen needs a terminal for its input and its output; try without it")
+	}
+	if name := s.getenv("TERM"); name == "" || name == "dumb" {
+		return fmt.Errorf("the live screen needs a terminal that can move its cursor, and TERM is %q; try without it", name)
+	}
+	return nil
+}
+
 // Run shows the screen until somebody quits, ctx ends or Close is called, and leaves the terminal as it was, also when it
 // panics. It fails if the terminal does, or if the screen has panicked; the trace is then on stderr. It can be called once.
 //
@@ -91,6 +106,9 @@ func (s *Screen) Run(ctx context.Context) error {
 		s.mu.Unlock()
 	}()
 
+	if err := s.Usable(); err != nil {
+		return err
+	}
 	colored := s.getenv("NO_COLOR") == ""
 	profile := colorprofile.ASCII
 	if colored {

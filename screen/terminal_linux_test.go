@@ -231,6 +231,41 @@ func TestCloseWaitsForTheTerminal(t *testing.T) {
 	}
 }
 
+func TestUsable(t *testing.T) {
+	term := newTerminal(t)
+	file, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for _, tt := range []struct {
+		in, out *os.File
+		env     string
+		want    string // part of the error; "" for none
+	}{
+		{term.File, term.File, "TERM=xterm", ""},
+		{term.File, term.File, "TERM=dumb", `TERM is "dumb"`},
+		{term.File, term.File, "LANG=C", `TERM is ""`},
+		{term.File, file, "TERM=xterm", "needs a terminal for its input and its output"},
+		{file, term.File, "TERM=xterm", "needs a terminal for its input and its output"},
+	} {
+		s := New(Options{In: tt.in, Out: tt.out, Environ: []string{tt.env}})
+		if err := s.Usable(); (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want %q", tt.env, err, tt.want)
+		}
+		if tt.want != "" {
+			if err := s.Run(t.Context()); err == nil {
+				t.Errorf("%s: it runs", tt.env)
+			}
+		}
+	}
+	term.mu.Lock()
+	defer term.mu.Unlock()
+	if text := term.output.String(); text != "" {
+		t.Errorf("it has written %q", text)
+	}
+}
+
 func TestCloseWithoutRun(t *testing.T) {
 	New(Options{}).Close()
 }

@@ -39,6 +39,7 @@ var rules = map[string][]string{
 	"screen": {
 		"report", "ladder", "diagnosis", "tracker", "tcp",
 		"charm.land/bubbletea", "charm.land/bubbles", "charm.land/lipgloss", "github.com/charmbracelet/x/ansi", "github.com/charmbracelet/colorprofile",
+		"golang.org/x/term",
 	},
 
 	"diagnosis/trend": {},
