@@ -27,9 +27,9 @@ func (w *watcher) withScreen(ctx context.Context) (err error) {
 	if w.host != nil {
 		s.composer.Process = w.process
 	}
-	// What is said meanwhile would spoil the picture.
+	// What is said meanwhile would spoil the picture. It becomes a part of it, and is said again afterwards.
 	talk, later := w.stderr, new(strings.Builder)
-	w.stderr = later
+	w.stderr = io.MultiWriter(later, notes{s})
 	ended := make(chan error, 1)
 	go func() {
 		ended <- s.screen.Run(ctx)
@@ -83,3 +83,11 @@ func (s *onScreen) between() {
 
 // report has nothing to do: what there is to report is on the screen.
 func (s *onScreen) report() error { return nil }
+
+// notes makes lines that are meant for stderr notices on the screen.
+type notes struct{ *onScreen }
+
+func (n notes) Write(b []byte) (int, error) {
+	n.composer.Note(n.now, strings.TrimPrefix(strings.TrimSpace(string(b)), "tcpleak: "))
+	return len(b), nil
+}
