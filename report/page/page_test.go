@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/net/html"
 	"golang.org/x/net/html/atom"
 
@@ -354,6 +355,55 @@ func TestAMillionConnections(t *testing.T) {
 	byID(t, root, "c1000000") // the example of the worst, far behind those that come first
 	if articles := all(root, named(atom.Article)); len(articles) != 40 {
 		t.Errorf("%d findings", len(articles))
+	}
+}
+
+// Of more connections than there is room for, those of the worst findings are listed.
+func TestTheWorstAreListed(t *testing.T) {
+	r := repeated(6000, stuck(1))
+	for id, severity := range []diagnosis.Severity{diagnosis.Critical, diagnosis.Warning, diagnosis.Info} {
+		f := stuckFinding(id+1, 1)
+		f.Severity, f.Example = severity, 1
+		r.Findings = append(r.Findings, f)
+	}
+	rows := r.Rows
+	r.Rows = func(from, to int) report.Rows {
+		return func(yield func(*tracker.Connection, []int) bool) {
+			for c := range rows(from, to) {
+				findings := []int{3}
+				switch {
+				case c.ID > 5900:
+					findings = []int{3, 1}
+				case c.ID > 3000 && c.ID%2 == 0:
+					findings = []int{2}
+				case c.ID > 2000:
+					findings = nil
+				}
+				if !yield(c, findings) {
+					return
+				}
+			}
+		}
+	}
+	listed := make(map[string]int)
+	for i, row := range table(t, byID(t, parse(t, write(t, page.Page{Report: r})), "connections"), "ID") {
+		id, err := strconv.Atoi(row[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case id > 5900:
+			listed["critical"]++
+		case id > 3000 && id%2 == 0:
+			listed["warning"]++
+		case i == 0:
+			listed["told"]++
+		default:
+			listed["other"]++
+		}
+	}
+	if diff := cmp.Diff(map[string]int{"critical": 100, "warning": 899, "told": 1}, listed); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

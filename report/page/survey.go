@@ -100,12 +100,16 @@ type survey struct {
 // look looks at the connections of r, of which those with the IDs wanted, which are in order, are to be told.
 func look(r *report.Report, wanted []uint64) *survey {
 	n := r.Counts.Connections
+	severities := make(map[int]diagnosis.Severity, len(r.Findings))
+	for i := range r.Findings {
+		severities[r.Findings[i].ID] = min(r.Findings[i].Severity, diagnosis.Critical)
+	}
 	workers := max(1, min(runtime.GOMAXPROCS(0), n/1024))
 	parts := make([]part, workers)
 	var all sync.WaitGroup
 	for w := range parts {
 		parts[w].survey = survey{timeline: newTimeline(r.Capture.First, r.Capture.Last), wanted: make(map[uint64]tracker.Connection)}
-		all.Go(func() { parts[w].look(r, n*w/workers, n*(w+1)/workers, wanted) })
+		all.Go(func() { parts[w].look(r, n*w/workers, n*(w+1)/workers, wanted, severities) })
 	}
 	all.Wait()
 
@@ -135,9 +139,9 @@ func look(r *report.Report, wanted []uint64) *survey {
 			s.courses[role][state].sum()
 		}
 	}
-	for standing := range diagnosis.Clean {
+	for rank := range numRanks {
 		for i := range parts {
-			others = append(others, parts[i].first[standing]...)
+			others = append(others, parts[i].first[rank]...)
 		}
 	}
 	s.entries = append(told, others[:min(len(others), maxRows-len(told))]...)
@@ -150,11 +154,26 @@ func look(r *report.Report, wanted []uint64) *survey {
 // part is what one goroutine learns.
 type part struct {
 	survey
-	told  []entry                  // of those wanted
-	first [diagnosis.Clean][]entry // of the others, the first of each standing
+	told  []entry           // of those wanted
+	first [numRanks][]entry // of the others, the first of each rank
 }
 
-func (p *part) look(r *report.Report, from, to int, wanted []uint64) {
+// numRanks is how many ranks connections have, the most telling first: those with findings by the worst of these, then the
+// other standings.
+const numRanks = int(diagnosis.Critical) + int(diagnosis.Clean)
+
+func rank(standing diagnosis.Standing, findings []int, severities map[int]diagnosis.Severity) int {
+	if standing > diagnosis.Found {
+		return int(diagnosis.Critical) + int(standing)
+	}
+	worst := diagnosis.Info
+	for _, id := range findings {
+		worst = max(worst, severities[id])
+	}
+	return int(diagnosis.Critical - worst)
+}
+
+func (p *part) look(r *report.Report, from, to int, wanted []uint64, severities map[int]diagnosis.Severity) {
 	var phases []tracker.Phase
 	next := 0
 	for c, findings := range r.Rows(from, to) {
@@ -175,8 +194,10 @@ func (p *part) look(r *report.Report, from, to int, wanted []uint64) {
 			if standing < diagnosis.Clean {
 				p.told = append(p.told, entryOf(c, findings, standing))
 			}
-		} else if standing < diagnosis.Clean && len(p.first[standing]) < maxRows {
-			p.first[standing] = append(p.first[standing], entryOf(c, findings, standing))
+		} else if standing < diagnosis.Clean {
+			if n := rank(standing, findings, severities); len(p.first[n]) < maxRows {
+				p.first[n] = append(p.first[n], entryOf(c, findings, standing))
+			}
 		}
 	}
 }
