@@ -49,9 +49,8 @@ type job struct {
 	selects    func(a, b netip.AddrPort) bool // what the filter lets pass
 	user       string                         // to become; "" is whoever called sudo
 	noProcess  bool
-	lines      bool     // also on a terminal: no screen
-	saved      string   // the file that packets are saved to; "" is none
-	writes     []string // files and directories to write to
+	lines      bool   // also on a terminal: no screen
+	saved      string // the file that packets are saved to; "" is none
 	socket     func(*tracker.Connection, tracker.Role) (diagnosis.Socket, bool)
 	fromKernel []diagnosis.Finding
 	annotate   func(*diagnosis.Analysis) // names processes in findings; nil where none are known
