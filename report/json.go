@@ -49,6 +49,36 @@ func JSON(w io.Writer, r Report) error {
 	return write()
 }
 
+// ConnectionsJSON writes some of a report's connections as one JSON object: {"matches":2,"connections":[…]}, of which each is
+// as in JSON; matches is how many there are in all.
+func ConnectionsJSON(w io.Writer, r *Report, rows Rows, matches int) error {
+	lines := jsonLines{b: []byte{'{'}}
+	lines.uint("matches", uint64(matches))
+	lines.begin("connections", '[')
+	for c, findings := range rows {
+		lines.comma()
+		lines.connection(r, c, findings)
+		lines.b = lines.b[:len(lines.b)-1] // the end of the line
+	}
+	lines.b = append(lines.b, ']', '}', '\n')
+	_, err := w.Write(lines.b)
+	return err
+}
+
+// FindingsJSON writes findings as one JSON object: {"findings":[…]}, of which each is as in JSON.
+func FindingsJSON(w io.Writer, findings []diagnosis.Finding) error {
+	lines := jsonLines{b: []byte{'{'}}
+	lines.begin("findings", '[')
+	for i := range findings {
+		lines.beginElement()
+		lines.finding(&findings[i], nil)
+		lines.close('}')
+	}
+	lines.b = append(lines.b, ']', '}', '\n')
+	_, err := w.Write(lines.b)
+	return err
+}
+
 func appendConnections(b []byte, r *Report, rows Rows) []byte {
 	lines := jsonLines{b: b}
 	for c, findings := range rows {

@@ -46,8 +46,10 @@ type job struct {
 
 	// For a live capture.
 	interfaces []string
-	selects    func(a, b netip.AddrPort) bool // what the filter lets pass
-	user       string                         // to become; "" is whoever called sudo
+	selects    func(a, b netip.AddrPort) bool   // what the filter lets pass
+	begin      func(*watcher) (audience, error) // who is told, if not a terminal or lines; once privileges are given up
+	network    bool                             // connections are made
+	user       string                           // to become; "" is whoever called sudo
 	noProcess  bool
 	lines      bool   // also on a terminal: no screen
 	saved      string // the file that packets are saved to; "" is none

@@ -79,6 +79,13 @@ func (j *job) watch(ctx context.Context, source capture.Source) error {
 	if err := w.giveUpPrivileges(); err != nil {
 		return err
 	}
+	if w.begin != nil {
+		var err error
+		if w.audience, err = w.begin(w); err != nil {
+			return err
+		}
+		return w.follow()
+	}
 	if w.onTerminal() {
 		return w.withScreen(ctx)
 	}
@@ -188,7 +195,7 @@ func (w *watcher) giveUpPrivileges() error {
 			write = append(write, filepath.Dir(name))
 		}
 	}
-	dropped, err := privilege.Drop(privilege.Config{User: user, Processes: !w.noProcess && w.host != nil, Write: write})
+	dropped, err := privilege.Drop(privilege.Config{User: user, Processes: !w.noProcess && w.host != nil, Write: write, Network: w.network})
 	if err != nil {
 		return err
 	}
