@@ -2,6 +2,7 @@
 //
 //	cmd/tcpleak → screen, report/page → report → ladder → diagnosis → tracker → reassembly, compat → tcp
 //	            → host → diagnosis, sockets → tcp
+//	            → metrics → diagnosis
 //	            → capture → tcp
 //	            → privilege
 package layering
@@ -41,6 +42,8 @@ var rules = map[string][]string{
 		"charm.land/bubbletea", "charm.land/bubbles", "charm.land/lipgloss", "github.com/charmbracelet/x/ansi", "github.com/charmbracelet/colorprofile",
 		"golang.org/x/term",
 	},
+
+	"metrics": {"diagnosis", "tracker", "tcp", "github.com/prometheus/client_golang"},
 
 	"diagnosis/trend": {},
 
