@@ -17,7 +17,7 @@ import (
 // onTerminal reports whether there is somebody to look at a screen.
 func (w *watcher) onTerminal() bool {
 	_, out := terminalWidth(w.stdout)
-	return out && w.format == "table" && !w.lines && term.IsTerminal(int(os.Stdin.Fd()))
+	return out && w.format == "table" && !w.lines && term.IsTerminal(int(os.Stdin.Fd())) && screen.New(screen.Options{}).Usable() == nil
 }
 
 // withScreen shows what happens on the terminal, until the reader has seen enough or the capture ends.
