@@ -3,6 +3,7 @@
 //	cmd/tcpleak → screen, report/page → report → ladder → diagnosis → tracker → reassembly, compat → tcp
 //	            → host → diagnosis, sockets → tcp
 //	            → metrics → diagnosis
+//	            → config → capture, diagnosis, tracker
 //	            → capture → tcp
 //	            → privilege
 package layering
@@ -53,12 +54,14 @@ var rules = map[string][]string{
 
 	"capture": {"tcp", "github.com/google/gopacket", "github.com/klauspost/compress"},
 
+	"config": {"capture", "diagnosis", "tracker", "github.com/spf13/pflag", "go.yaml.in/yaml"},
+
 	"privilege": {
 		"kernel.org/pub/linux/libs/security/libcap/cap", "github.com/landlock-lsm/go-landlock", "golang.org/x/sys/unix",
 	},
 
 	"cmd/tcpleak": {
-		"screen", "report", "report/page", "ladder", "diagnosis", "tracker", "capture", "host", "sockets", "privilege", "tcp",
+		"config", "screen", "report", "report/page", "ladder", "diagnosis", "tracker", "capture", "host", "sockets", "privilege", "tcp",
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term",
 	},
 }
