@@ -1,6 +1,7 @@
 // Package layering holds the rule of which package may import which, as a test.
 //
 //	cmd/tcpleak → screen, report/page → report → ladder → diagnosis → tracker → reassembly, compat → tcp
+//	            → deliver → report
 //	            → host → diagnosis, sockets → tcp
 //	            → metrics → diagnosis
 //	            → config → capture, diagnosis, tracker
@@ -45,6 +46,11 @@ var rules = map[string][]string{
 	},
 
 	"metrics": {"diagnosis", "tracker", "tcp", "github.com/prometheus/client_golang"},
+	"deliver": {
+		"report", "diagnosis", "tcp", "golang.org/x/net/http/httpguts", "google.golang.org/protobuf/proto",
+		"go.opentelemetry.io/otel", "go.opentelemetry.io/proto/otlp", "go.opentelemetry.io/contrib/bridges/prometheus",
+		"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_model/go",
+	},
 
 	"diagnosis/trend": {},
 
