@@ -56,6 +56,8 @@ var rules = map[string][]string{
 
 	"host": {"diagnosis", "tracker", "sockets", "tcp"},
 
+	"names": {"tcp"},
+
 	"sockets": {"tcp", "github.com/vishvananda/netlink", "golang.org/x/sys"},
 
 	"capture": {"tcp", "github.com/google/gopacket", "github.com/klauspost/compress"},
@@ -68,6 +70,7 @@ var rules = map[string][]string{
 
 	"cmd/tcpleak": {
 		"config", "screen", "report", "report/page", "ladder", "diagnosis", "tracker", "capture", "host", "sockets", "privilege", "tcp",
+		"screen", "report", "report/page", "ladder", "diagnosis", "tracker", "capture", "host", "sockets", "names", "privilege", "tcp",
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term",
 	},
 }
