@@ -37,18 +37,21 @@ func BenchmarkRead(b *testing.B) {
 		b      []byte
 		count  int
 		filter string
+		names  Names
 	}{
-		{"pcap", classic, packets, ""},
-		{"whole", ethernetFile(wholes...), len(wholes), ""},
-		{"pcapng", modern, packets, ""},
-		{"gzip", gzipped(b, classic), packets, ""},
-		{"zstd", zstandard(b, classic), packets, ""},
-		{"filter", classic, packets, "tcp port 80"},
+		{"pcap", classic, packets, "", nil},
+		{"pcap, names", classic, packets, "", deaf{}},
+		{"whole", ethernetFile(wholes...), len(wholes), "", nil},
+		{"whole, names", ethernetFile(wholes...), len(wholes), "", deaf{}},
+		{"pcapng", modern, packets, "", nil},
+		{"gzip", gzipped(b, classic), packets, "", nil},
+		{"zstd", zstandard(b, classic), packets, "", nil},
+		{"filter", classic, packets, "tcp port 80", nil},
 	} {
 		path := write(b, "x", c.b)
 		b.Run(c.name, func(b *testing.B) {
 			batch := make([]tcp.Segment, 512)
-			cfg := Config{Encaps: new(tcp.EncapTable), Filter: c.filter}
+			cfg := Config{Encaps: new(tcp.EncapTable), Filter: c.filter, Names: c.names}
 			b.ReportAllocs()
 			for b.Loop() {
 				s, err := OpenFiles([]string{path}, cfg)

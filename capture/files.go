@@ -83,7 +83,7 @@ func reopenable(s Source) (*fileSource, error) {
 
 func newFileSource(names []string, origins map[string]*origin, cfg Config) *fileSource {
 	s := &fileSource{
-		decoder: decoder{encaps: cfg.Encaps},
+		decoder: decoder{encaps: cfg.Encaps, learner: cfg.Names},
 		done:    make(chan struct{}),
 		filters: make(map[linkType]*filter),
 		names:   names,
@@ -464,6 +464,9 @@ func (s *fileSource) take(batch []tcp.Segment, records []record, on *tap, buf []
 	for i := 0; i < len(records); i++ {
 		if plain {
 			k := usual(batch[n:], records[i:], buf, number+uint64(i))
+			if s.learner != nil {
+				s.tellUsual(batch[n:n+k], records[i:i+k], buf)
+			}
 			n += k
 			if i += k; i == len(records) {
 				break
@@ -473,13 +476,13 @@ func (s *fileSource) take(batch []tcp.Segment, records []record, on *tap, buf []
 		data := buf[p.at:][:p.kept]
 		r := Filtered
 		if on.filter == nil || on.filter.match(data, p.wire) {
+			batch[n].Time, batch[n].Packet = p.time, number+uint64(i)
 			r = s.decode(&batch[n], on.link, data, p.wire)
 		}
 		if r != decoded {
 			s.skipped[r]++
 			continue
 		}
-		batch[n].Time, batch[n].Packet = p.time, number+uint64(i)
 		n++
 	}
 	s.segments += uint64(n)

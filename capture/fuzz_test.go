@@ -107,6 +107,8 @@ func FuzzDecode(f *testing.F) {
 		{OptionType: 8, OptionLength: 10, OptionData: make([]byte, 8)}, {OptionType: 1}, {OptionType: 3, OptionLength: 3, OptionData: []byte{7}}}
 	f.Add(uint16(linkEthernet), build(f, ether(layers.EthernetTypeIPv4), ip4(layers.IPProtocolTCP), syn), uint16(0), uint16(58))
 	f.Add(uint16(linkRaw), build(f, ip6(layers.IPProtocolTCP), syn), uint16(1000), uint16(58))
+	f.Add(uint16(linkEthernet), build(f, ether(layers.EthernetTypeIPv6), ip6(layers.IPProtocolTCP), tcpData(), gopacket.Payload(getRequest)), uint16(0), uint16(100))
+	f.Add(uint16(linkEthernet), build(f, ether(layers.EthernetTypeIPv4), ip4(layers.IPProtocolUDP), &layers.UDP{SrcPort: 53, DstPort: 53}, data(40)), uint16(0), uint16(60))
 	f.Fuzz(func(t *testing.T, link uint16, b []byte, beyond, snap uint16) {
 		wire := len(b) + int(beyond)
 		got, encap, r := decodeOne(linkType(link), b, wire)

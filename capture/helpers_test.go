@@ -314,7 +314,7 @@ func diff(t testing.TB, what string, want, got any) {
 
 // decodeOne decodes a packet and returns its segment and what surrounds it.
 func decodeOne(link linkType, b []byte, wire int) (tcp.Segment, tcp.Encapsulation, Reason) {
-	d := decoder{encaps: new(tcp.EncapTable)}
+	d := decoder{encaps: new(tcp.EncapTable), learner: new(overheard)}
 	var s tcp.Segment
 	r := d.decode(&s, link, b, wire)
 	if r != decoded {

@@ -37,17 +37,18 @@ const (
 // b, and how much there was on the wire, which an outer IP header may narrow down; wire is never used for more than
 // telling a short packet from a short snap length, and for the length of packets whose IP header does not say.
 type decoder struct {
-	encaps *tcp.EncapTable
-	encap  tcp.Encapsulation // around the current packet
-	nested int               // headers met in the current packet that may hold other packets
+	encaps  *tcp.EncapTable
+	learner Names             // may be nil
+	encap   tcp.Encapsulation // around the current packet
+	nested  int               // headers met in the current packet that may hold other packets
 
 	// The encapsulation of the last packet that had one, which spares most packets the table's lock.
 	lastEncap tcp.Encapsulation
 	lastID    uint32
 }
 
-// decode fills in everything of seg but Time and Packet, and returns decoded; or the reason why there is no segment, and
-// seg is undefined.
+// decode fills in everything of seg but Time and Packet, which the caller has, and returns decoded; or the reason why there
+// is no segment, and seg is undefined.
 func (d *decoder) decode(seg *tcp.Segment, link linkType, b []byte, wire int) Reason {
 	d.nested = 0
 	if d.encap.VLANs|d.encap.Tunnels != 0 {
@@ -133,7 +134,7 @@ func (d *decoder) ipv4(seg *tcp.Segment, b []byte, wire int) Reason {
 		return laterFragment(proto)
 	}
 	if proto == protoTCP {
-		return decodeTCP(seg, b[header:], total-header)
+		return d.tcp(seg, b[header:], total-header)
 	}
 	return d.protocol(seg, proto, b[header:], total-header)
 }
@@ -161,7 +162,7 @@ func (d *decoder) ipv6(seg *tcp.Segment, b []byte, wire int) Reason {
 		b = b[:size]
 	}
 	if next == protoTCP {
-		return decodeTCP(seg, b, size)
+		return d.tcp(seg, b, size)
 	}
 	return d.protocol(seg, next, b, size)
 }
@@ -202,7 +203,7 @@ func (d *decoder) protocol(seg *tcp.Segment, next byte, b []byte, size int) Reas
 		header := 8
 		switch next {
 		case protoTCP:
-			return decodeTCP(seg, b, size)
+			return d.tcp(seg, b, size)
 		case protoUDP:
 			return d.udp(seg, b, size)
 		case protoGRE:

@@ -77,7 +77,7 @@ func OpenLive(interfaces []string, cfg Config) (Source, error) {
 		}
 		listeners = append(listeners, &listener{
 			name: name, index: i, handle: handle, link: link,
-			decoder: decoder{encaps: cfg.Encaps},
+			decoder: decoder{encaps: cfg.Encaps, learner: cfg.Names},
 			loads:   s.loads, done: s.done, spent: make(chan *load, 8),
 		})
 		s.stats.Sources = append(s.stats.Sources, SourceStats{Name: name, Format: "live", LinkTypes: []string{link.String()}})
@@ -294,11 +294,10 @@ func (l *listener) run(s *liveSource) {
 		}
 		at.segments = at.segments[:len(at.segments)+1]
 		seg := &at.segments[len(at.segments)-1]
+		seg.Time, seg.Packet = t, at.totals.packets
 		r := l.decode(seg, l.link, data, info.Length)
 		at.totals.count(r)
-		if r == decoded {
-			seg.Time, seg.Packet = t, at.totals.packets
-		} else {
+		if r != decoded {
 			at.segments = at.segments[:len(at.segments)-1]
 		}
 		if len(at.segments) == cap(at.segments) || len(at.laidOut) >= writeAhead || t-at.totals.first > int64(liveDelay) || last {

@@ -39,6 +39,15 @@ const (
 	linuxSegment = 0x00_00_ffff_00_00_00_00 // where the maximum segment size stands in linuxSYN
 )
 
+// tcp is decodeTCP for a packet of which names may be learned.
+func (d *decoder) tcp(seg *tcp.Segment, b []byte, size int) Reason {
+	r := decodeTCP(seg, b, size)
+	if d.learner != nil && r == decoded {
+		d.tellSegment(seg, b, size)
+	}
+	return r
+}
+
 // decodeTCP reads a TCP header and its options into seg; b starts at the header and ends with the datagram or where the
 // snap length cut it, size is what the datagram has from the header on.
 func decodeTCP(seg *tcp.Segment, b []byte, size int) Reason {

@@ -23,6 +23,9 @@ func (d *decoder) udp(seg *tcp.Segment, b []byte, size int) Reason {
 	if len(b) < 4 {
 		return NotTCP
 	}
+	if d.learner != nil {
+		d.tellDatagram(seg, b, size)
+	}
 	port := binary.BigEndian.Uint16(b[2:])
 	if port != portVXLAN && port != portLinuxVXLAN && port != portGeneve {
 		return NotTCP

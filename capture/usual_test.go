@@ -16,18 +16,24 @@ import (
 // compareUsual holds usual against decode, and reports whether b is usual.
 func compareUsual(t *testing.T, b []byte, wire int) bool {
 	t.Helper()
-	d := decoder{encaps: new(tcp.EncapTable)}
-	var want tcp.Segment
+	var names, usualNames overheard
+	d := decoder{encaps: new(tcp.EncapTable), learner: &names}
+	want := tcp.Segment{Time: 5, Packet: 8}
 	r := d.decode(&want, linkEthernet, b, wire)
-	want.Time, want.Packet = 5, 8
 	// What the batch held before must not show, nor must what lies beside a packet be taken for a part of it.
 	old := tcp.Segment{Encap: 1, IPID: 2, Src: tcp.Addr{Hi: 3}, Dst: tcp.Addr{Hi: 4}, Window: 5, Options: tcp.Options{
 		TSVal: 6, TSEcr: 7, MSS: 8, WindowScale: 9, Has: 255, SACKs: 4, SACK: [4]tcp.SeqRange{{Left: 1}, {Right: 2}, {Left: 3}, {Right: 4}}}}
 	got := []tcp.Segment{old, old}
 	twice := record{5, 1, uint32(len(b)), wire}
-	n := usual(got, []record{twice, twice}, bytes.Join([][]byte{{0}, b, frame4(t)}, nil), 7)
+	buf := bytes.Join([][]byte{{0}, b, frame4(t)}, nil)
+	n := usual(got, []record{twice, twice}, buf, 7)
 	if n != 0 && (n != 2 || r != decoded || got[1] != want) {
 		t.Fatalf("%x\n%d of 2 are usual, decode says %v (-decode +usual):\n%s", b, n, r, cmp.Diff(want, got[1]))
+	}
+	if n > 0 {
+		d.learner = &usualNames
+		d.tellUsual(got[1:], []record{twice}, buf)
+		diff(t, "told of what is usual", names, usualNames)
 	}
 	return n > 0
 }

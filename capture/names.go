@@ -1,0 +1,75 @@
+package capture
+
+import (
+	"encoding/binary"
+
+	"tcpleak/tcp"
+)
+
+// Names learns what servers are called from what packets carry. Payloads are those octets of it that were captured, valid
+// for the time of the call. A live source on several interfaces calls from several goroutines.
+type Names interface {
+	// Segment is told of segments that begin as a TLS ClientHello or an HTTP/1 request does. Of seg, Time, addresses and
+	// ports are valid.
+	Segment(seg *tcp.Segment, payload []byte)
+	// Datagram is told of UDP datagrams from port 53 or 5353, which count as NotTCP all the same; t is in ns since 1970.
+	Datagram(t int64, src, dst tcp.Addr, srcPort, dstPort uint16, payload []byte)
+}
+
+// Ports of DNS.
+const (
+	portDNS  = 53
+	portMDNS = 5353
+)
+
+// leastTold is how much must have been captured of a segment's payload: "GET / HTTP/1.1" and a Host are 25 octets, with
+// others than one letter soon more; a ClientHello with a name is longer.
+const leastTold = 32
+
+// promising reports whether b, of leastTold octets or more, may begin with the name of a server.
+func promising(b []byte) bool {
+	switch b[0] {
+	case 0x16: // TLS: a handshake record, and in it a ClientHello
+		return b[1] == 3 && b[5] == 1
+	case 'C', 'D', 'G', 'H', 'O', 'P':
+		switch string(b[:4]) {
+		case "GET ", "POST", "PUT ", "HEAD", "PATC", "DELE", "OPTI", "CONN":
+			return true
+		}
+	}
+	return false
+}
+
+// tellSegment passes on the segment that b, of size octets on the wire, begins with.
+func (d *decoder) tellSegment(seg *tcp.Segment, b []byte, size int) {
+	b = b[:min(len(b), size)]
+	if header := int(b[12]>>4) * 4; len(b)-header >= leastTold && promising(b[header:]) {
+		d.learner.Segment(seg, b[header:])
+	}
+}
+
+// tellUsual passes on what usual has decoded. That is a loop of its own so that without names it costs nothing.
+func (d *decoder) tellUsual(segments []tcp.Segment, records []record, buf []byte) {
+	for i := range segments {
+		seg, p := &segments[i], &records[i]
+		if seg.Len < leastTold || p.kept < ethernetHeaderLen+ipv4HeaderLen+tcpHeaderLen+leastTold {
+			continue
+		}
+		b := buf[p.at:][:p.kept]
+		at := ethernetHeaderLen + ipv4HeaderLen
+		if binary.BigEndian.Uint16(b[12:]) == etherIPv6 {
+			at = ethernetHeaderLen + ipv6HeaderLen
+		}
+		b = b[at:]
+		d.tellSegment(seg, b, int(b[12]>>4)*4+int(seg.Len))
+	}
+}
+
+// tellDatagram passes on the UDP datagram that b, of size octets on the wire, begins with: four at least are there.
+func (d *decoder) tellDatagram(seg *tcp.Segment, b []byte, size int) {
+	const header = 8
+	from := binary.BigEndian.Uint16(b)
+	if b = b[:min(len(b), size)]; (from == portDNS || from == portMDNS) && len(b) > header {
+		d.learner.Datagram(seg.Time, seg.Src, seg.Dst, from, binary.BigEndian.Uint16(b[2:]), b[header:])
+	}
+}
