@@ -71,6 +71,7 @@ type Finding struct {
 	Culprit     Culprit
 	Culprits    int            // how many addresses are at fault, 0 if none is
 	Service     netip.AddrPort // the connections' server; the zero value where there are many
+	ServiceName string         // what clients call Service; "" if nobody knows, or nobody was asked (NameServices)
 	Since       int64          // ns since 1970, of the oldest; for what happens in a moment, of the first
 	For         time.Duration  // 0 for what happens in a moment
 	ForAtLeast  bool           // For is a lower bound
@@ -121,3 +122,50 @@ func (e endpoint) addrPort() netip.AddrPort {
 }
 
 func (e endpoint) String() string { return e.addrPort().String() }
+
+// ServiceText is the service with its name, if that is known: "api.example.com (203.0.113.7:443)"; an address alone where the
+// ports are many, and "" where the services are.
+func (f *Finding) ServiceText() string {
+	if !f.Service.IsValid() {
+		return ""
+	}
+	text := f.Service.String()
+	if f.Service.Port() == 0 {
+		text = f.Service.Addr().String()
+	}
+	return Named(f.ServiceName, text)
+}
+
+// Named is an address and what it is called: "api.example.com (203.0.113.7:443)"; the address alone if the name is "".
+func Named(name, address string) string {
+	if name == "" {
+		return address
+	}
+	return name + " (" + address + ")"
+}
+
+// A ServerName returns what a client calls a server, "" if nobody knows. The zero Addr is any client, port 0 any port of that
+// end. It may be called concurrently.
+type ServerName func(client tcp.Addr, clientPort uint16, server tcp.Addr, port uint16) string
+
+// NameServices fills in ServiceName in findings, which are those of a or belong to them: the name that the client at fault
+// uses, or else that of the oldest connection.
+func (a *Analysis) NameServices(findings []Finding, name ServerName) {
+	var c tracker.Connection
+	for i := range findings {
+		f := &findings[i]
+		if !f.Service.IsValid() {
+			continue
+		}
+		var client endpoint
+		if f.Example != 0 && a.Connection(f.Example, &c) {
+			client = endpointOf(&c.Ends[tracker.Client])
+		} else if f.Culprits == 1 && f.Culprit.Role == tracker.Client {
+			client.addr = f.Culprit.Addr
+		}
+		if f.Count > 1 {
+			client.port = 0
+		}
+		f.ServiceName = name(client.addr, client.port, tcp.AddrFromNetip(f.Service.Addr()), f.Service.Port())
+	}
+}

@@ -2,10 +2,11 @@ package names
 
 import "tcpleak/tcp"
 
-// key is whose name an entry is. Port 0 is for what DNS says of an address.
+// key is whose name an entry is: of a server's port, or by what DNS says, of its address; as any client calls it, or one
+// client, or one in a connection.
 type key struct {
-	client, server tcp.Addr
-	port           uint16
+	client, server   tcp.Addr
+	clientPort, port uint16
 }
 
 type entry struct {

@@ -26,7 +26,7 @@ func FuzzSegment(f *testing.F) {
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		b := New(4)
 		b.Segment(segment(1, client), payload)
-		checkName(t, b.Server(client, server, 443))
+		checkName(t, b.Server(client, 0, server, 443))
 	})
 }
 

@@ -13,30 +13,32 @@ import (
 	"tcpleak/tcp"
 )
 
-// DefaultLimit is how many names of servers a Book holds, and as many again by who uses them: about 20 MiB if full.
+// DefaultLimit is how many names of servers a Book holds, and as many again for clients and for connections: about 40 MiB if
+// full.
 const DefaultLimit = 1 << 16
 
 // Book holds what was learned. It is safe for concurrent use, and a function of what it is told, in which order. Of two
 // names for the same, it keeps the newer one by the time of its packet.
 type Book struct {
-	mu      sync.RWMutex
-	learned atomic.Bool
-	servers cache // as anyone calls them: the client of a key is the zero Addr
-	clients cache // as one client calls them
+	mu          sync.RWMutex
+	learned     atomic.Bool
+	servers     cache // as anyone calls them
+	clients     cache // as one client calls them
+	connections cache
 }
 
-// New returns an empty Book for limit names of servers, at least 2, and as many by client. Those learned longest ago give
-// way.
+// New returns an empty Book for limit names of servers, at least 2, and as many for clients and for connections. Those learned
+// longest ago give way.
 func New(limit int) *Book {
-	return &Book{servers: newCache(limit), clients: newCache(limit)}
+	return &Book{servers: newCache(limit), clients: newCache(limit), connections: newCache(limit)}
 }
 
-// Server returns the name of a server, which the client uses, or "" if there is none known. The zero Addr stands for any
-// client, port 0 for any port: then only DNS is asked.
+// Server returns what a client calls a server, "" if there is no name known. The zero Addr is any client, client port 0 any
+// of its connections, and server port 0 any port: then only DNS is asked.
 //
-// What this client says of itself comes first: in its connections to that address and port, then in its questions to DNS;
-// after that what others say, in the same order.
-func (b *Book) Server(client, server tcp.Addr, port uint16) string {
+// What is said in this connection comes first. Then comes what this client says, in other connections to that address and port,
+// or asks of DNS; after that what others say, in the same order. Of several names, it is the newest.
+func (b *Book) Server(client tcp.Addr, clientPort uint16, server tcp.Addr, port uint16) string {
 	if !b.learned.Load() {
 		return ""
 	}
@@ -45,13 +47,16 @@ func (b *Book) Server(client, server tcp.Addr, port uint16) string {
 	proxy := false
 	if client != (tcp.Addr{}) {
 		if port != 0 {
-			e := b.clients.get(key{client, server, port})
+			if e := b.connections.get(key{client, server, clientPort, port}); e.name != "" {
+				return e.name
+			}
+			e := b.clients.get(key{client: client, server: server, port: port})
 			if e.name != "" && !e.proxy {
 				return e.name
 			}
 			proxy = e.proxy
 		}
-		if e := b.clients.get(key{client, server, 0}); e.name != "" {
+		if e := b.clients.get(key{client: client, server: server}); e.name != "" {
 			return e.name
 		}
 	}
@@ -82,7 +87,7 @@ func (b *Book) Segment(seg *tcp.Segment, payload []byte) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	used := key{seg.Src, seg.Dst, seg.DstPort}
+	used := key{client: seg.Src, server: seg.Dst, port: seg.DstPort}
 	if proxy {
 		// What this client says on such connections names the servers behind.
 		b.clients.put(used, entry{time: seg.Time, proxy: true})
@@ -92,7 +97,8 @@ func (b *Book) Segment(seg *tcp.Segment, payload []byte) {
 	if b.clients.get(used).proxy {
 		return
 	}
-	b.learn(key{server: seg.Dst, port: seg.DstPort}, used, name, seg.Time)
+	text := b.learn(key{server: seg.Dst, port: seg.DstPort}, used, name, seg.Time)
+	b.connections.put(key{seg.Src, seg.Dst, seg.SrcPort, seg.DstPort}, entry{name: text, time: seg.Time})
 }
 
 // Datagram learns from a UDP datagram from port 53 or 5353: payload is what was captured of what it carries; t is in ns
@@ -109,8 +115,8 @@ func (b *Book) Datagram(t int64, _, dst tcp.Addr, srcPort, _ uint16, payload []b
 	}
 }
 
-// learn enters a name. The two keys share its text.
-func (b *Book) learn(any, used key, name []byte, t int64) {
+// learn enters a name for a server and for one of its clients, and returns its text, which they share.
+func (b *Book) learn(any, used key, name []byte, t int64) string {
 	text := b.servers.get(any).name
 	if text != string(name) {
 		text = string(name)
@@ -118,4 +124,5 @@ func (b *Book) learn(any, used key, name []byte, t int64) {
 	b.servers.put(any, entry{name: text, time: t})
 	b.clients.put(used, entry{name: text, time: t})
 	b.learned.Store(true)
+	return text
 }

@@ -3,6 +3,7 @@ package names
 import (
 	"fmt"
 	"net/netip"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -31,7 +32,7 @@ func request(host string) []byte {
 
 func want(t *testing.T, b *Book, client tcp.Addr, port uint16, name string) {
 	t.Helper()
-	if got := b.Server(client, server, port); got != name {
+	if got := b.Server(client, 0, server, port); got != name {
 		t.Errorf("port %d for %v: %q, want %q", port, client, got, name)
 	}
 }
@@ -40,7 +41,7 @@ func TestAClientHelloNamesItsServer(t *testing.T) {
 	for kind, h := range hellos(t) {
 		b := New(16)
 		b.Segment(segment(1, client), h.b)
-		if got := b.Server(client, server, 443); got != h.name {
+		if got := b.Server(client, 0, server, 443); got != h.name {
 			t.Errorf("%s: %q, want %q", kind, got, h.name)
 		}
 	}
@@ -54,6 +55,24 @@ func TestAPostQuantumClientHelloIsNamedByItsFirstSegment(t *testing.T) {
 	b := New(16)
 	b.Segment(segment(1, client), h[:1448])
 	want(t, b, client, 443, "api.example.com")
+}
+
+// One address stands for many names.
+func TestAConnectionHasItsOwnName(t *testing.T) {
+	b := New(16)
+	for i, name := range []string{"a.example", "b.example", "c.example"} {
+		seg := segment(int64(i), client)
+		seg.SrcPort += uint16(i)
+		b.Segment(seg, request(name))
+	}
+	b.Segment(segment(9, other), request("d.example"))
+	var got []string
+	for _, port := range []uint16{40000, 40001, 40002, 40003, 0} {
+		got = append(got, b.Server(client, port, server, 443))
+	}
+	if diff := cmp.Diff([]string{"a.example", "b.example", "c.example", "c.example", "c.example"}, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
 }
 
 // What the snap length leaves of a ClientHello gives the whole name or none.
@@ -120,7 +139,7 @@ func TestARequestNamesItsServer(t *testing.T) {
 	} {
 		b := New(16)
 		b.Segment(segment(1, client), []byte(c.request))
-		if got := b.Server(client, server, 443); got != c.name {
+		if got := b.Server(client, 0, server, 443); got != c.name {
 			t.Errorf("%q: %q, want %q", c.request, got, c.name)
 		}
 	}
@@ -192,7 +211,7 @@ func TestABookIsBounded(t *testing.T) {
 		seg := segment(int64(i), client)
 		seg.Dst = at(i)
 		b.Segment(seg, request(fmt.Sprintf("n%d.example", i)))
-		for _, c := range []*cache{&b.servers, &b.clients} {
+		for _, c := range []*cache{&b.servers, &b.clients, &b.connections} {
 			if n := len(c.young) + len(c.old); n > limit {
 				t.Fatalf("%d entries", n)
 			}
@@ -203,13 +222,37 @@ func TestABookIsBounded(t *testing.T) {
 	want(t, b, other, 443, "kept.example")
 	var got []string
 	for i := range 1000 {
-		if name := b.Server(client, at(i), 443); name != "" {
+		if name := b.Server(client, 0, at(i), 443); name != "" {
 			got = append(got, name)
 		}
 	}
 	if len(got) < limit/2-1 || got[len(got)-1] != "n999.example" {
 		t.Errorf("%d names are left, the last of them %v", len(got), got[max(0, len(got)-1):])
 	}
+}
+
+// DefaultLimit says how much a full Book takes.
+func TestAFullBookTakesNoMoreThanItSays(t *testing.T) {
+	const promised = 40 << 20
+	heap := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := heap()
+	b := New(DefaultLimit)
+	for i := range 2 * DefaultLimit {
+		seg := segment(int64(i), client)
+		seg.Dst = tcp.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+		b.Segment(seg, request(fmt.Sprintf("server-%06d.eu-west-1.example.com", i)))
+	}
+	if took := heap() - before; took > promised {
+		t.Errorf("%d MiB", took>>20)
+	} else {
+		t.Logf("%d MiB", took>>20)
+	}
+	runtime.KeepAlive(b)
 }
 
 func TestWhatHoldsNoNameAllocatesNothing(t *testing.T) {
@@ -222,7 +265,7 @@ func TestWhatHoldsNoNameAllocatesNothing(t *testing.T) {
 		b.Segment(seg, []byte("GET / HTTP/1.1\r\nAccept: */*\r\n\r\n"))
 		b.Segment(seg, nil)
 		b.Datagram(1, resolver, client, 53, 40000, query)
-		b.Server(client, server, 443)
+		b.Server(client, 0, server, 443)
 	})
 	if got != 0 {
 		t.Errorf("%v allocations", got)
@@ -278,7 +321,7 @@ func TestADNSAnswerThatIsCutOff(t *testing.T) {
 	m := message{question: "api.example.com", records: []rr{cname("api.example.com", "lb.example"), a("lb.example", "203.0.113.7"), a("lb.example", "203.0.113.8")}}.wire()
 	b := New(16)
 	b.Datagram(1, resolver, client, 53, 40000, m[:len(m)-1])
-	if got := b.Server(client, server, 443) + " " + b.Server(client, addr("203.0.113.8"), 443); got != "api.example.com " {
+	if got := b.Server(client, 0, server, 443) + " " + b.Server(client, 0, addr("203.0.113.8"), 443); got != "api.example.com " {
 		t.Errorf("%q", got)
 	}
 }

@@ -30,7 +30,7 @@ func CSV(w io.Writer, r Report) error {
 			header = append(header, tracker.Role(role).String()+"_"+column)
 		}
 	}
-	header = append(header, "zeek_conn_state", "zeek_history", "wireshark_completeness", "findings")
+	header = append(header, "zeek_conn_state", "zeek_history", "wireshark_completeness", "findings", "server_name")
 	if err := out.Write(header); err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func appendRecord(record []string, r *Report, c *tracker.Connection, findings []
 	for i, id := range findings {
 		ids[i] = strconv.Itoa(id)
 	}
-	return append(record, c.ZeekState, c.ZeekHistory.String(), decimal(uint64(c.WiresharkCompleteness)), strings.Join(ids, " "))
+	return append(record, c.ZeekState, c.ZeekHistory.String(), decimal(uint64(c.WiresharkCompleteness)), strings.Join(ids, " "), Clean(r.ServerName(c)))
 }
 
 func encapsulationText(e tcp.Encapsulation) (vlans, tunnels string) {

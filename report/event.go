@@ -13,7 +13,7 @@ func EventText(w io.Writer, e *diagnosis.Event, location *time.Location) error {
 	f := &e.Finding
 	line := fmt.Sprintf("%s %s %s %s:", time.Unix(0, e.Time).In(location).Format(time.TimeOnly), f.Severity, f.Kind, e.Change)
 	if named(f.Culprit) {
-		line += " " + f.Culprit.Role.String() + " " + culpritText(f.Culprit)
+		line += " " + culpritText(f)
 	}
 	switch {
 	case f.Count > 0 && len(f.Connections) == 0:

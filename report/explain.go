@@ -19,6 +19,7 @@ import (
 type Explanation struct {
 	Ladder   ladder.Ladder
 	Findings []diagnosis.Finding
+	Name     string // what the client calls the server; "" if nobody knows
 }
 
 const (
@@ -43,7 +44,7 @@ func ExplainText(w io.Writer, e *Explanation, opt TableOptions) error {
 	}
 	p.before = secondsWidth + 1 + p.packets + 2
 	p.middle = p.width - p.before - 2*stateWidth - 2
-	p.head()
+	p.head(Clean(e.Name))
 	p.row("", "", p.state(p.d.Begin[0], false), "", p.state(p.d.Begin[1], false), "")
 	for i := range p.d.Steps {
 		p.step(i)
@@ -65,11 +66,12 @@ type explainer struct {
 	middle  int // columns between the rails
 }
 
-func (p *explainer) head() {
+func (p *explainer) head(name string) {
 	c := &p.d.Connection
 	client, server := &c.Ends[tracker.Client], &c.Ends[tracker.Server]
 	at := time.Unix(0, c.Start).UTC().Format("2006-01-02 15:04:05.000000 UTC")
-	title := fmt.Sprintf("Connection %d: client %v to server %v", c.ID, addrPort(client.Addr, client.Port), addrPort(server.Addr, server.Port))
+	title := fmt.Sprintf("Connection %d: client %v to server %s", c.ID, addrPort(client.Addr, client.Port),
+		diagnosis.Named(name, addrPort(server.Addr, server.Port).String()))
 	for line := range strings.SplitSeq(wrap("", "  ", title, p.width), "\n") {
 		p.out.WriteString(p.styled(bold, line) + "\n")
 	}
@@ -88,6 +90,9 @@ func (p *explainer) head() {
 	p.out.WriteByte('\n')
 	names := [2]string{addrPort(client.Addr, client.Port).String(), addrPort(server.Addr, server.Port).String()}
 	p.out.WriteString(p.styled(bold, fmt.Sprintf("%*s %*s  %-*s%*s", secondsWidth, "seconds", p.packets, "packet", stateWidth+1, "CLIENT", p.width-p.before-stateWidth-1, "SERVER")) + "\n")
+	if with := diagnosis.Named(name, names[1]); len(names[0])+len(with) < p.width-p.before {
+		names[1] = with
+	}
 	if gap := p.width - p.before - len(names[0]) - len(names[1]); gap > 0 {
 		p.out.WriteString(strings.Repeat(" ", p.before) + names[0] + strings.Repeat(" ", gap) + names[1] + "\n")
 	}

@@ -298,6 +298,7 @@ func (l *jsonLines) connection(r *Report, c *tracker.Connection, findings []int)
 	if r.Socket != nil {
 		l.socket(r.Socket(c, tracker.Server))
 	}
+	l.nonempty("name", r.ServerName(c))
 	l.b = append(append(l.b, `},"zeek":{"conn_state":"`...), c.ZeekState...)
 	l.b = c.ZeekHistory.AppendTo(append(l.b, `","history":"`...))
 	l.b = strconv.AppendUint(append(l.b, `"},"wireshark_completeness":`...), uint64(c.WiresharkCompleteness), 10)
@@ -394,6 +395,9 @@ func (l *jsonLines) finding(f *diagnosis.Finding, threshold func(diagnosis.Kind)
 		if f.Culprit.Port != 0 {
 			l.uint("port", uint64(f.Culprit.Port))
 		}
+		if f.Culprit.Role == tracker.Server && f.Service.IsValid() && f.Culprit.Addr == tcp.AddrFromNetip(f.Service.Addr()) {
+			l.nonempty("name", f.ServiceName)
+		}
 		l.close('}')
 	}
 	l.time("since", f.Since)
@@ -435,6 +439,7 @@ func (l *jsonLines) finding(f *diagnosis.Finding, threshold func(diagnosis.Kind)
 		if f.Service.Port() != 0 {
 			l.uint("port", uint64(f.Service.Port()))
 		}
+		l.nonempty("name", f.ServiceName)
 		l.close('}')
 	}
 	if threshold != nil {

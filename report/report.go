@@ -58,8 +58,19 @@ type Report struct {
 	Encap     func(id uint32) tcp.Encapsulation // nil when no connection is encapsulated
 	// Socket returns what this host's kernel says of an end that is its own; nil if it was not asked.
 	Socket func(c *tracker.Connection, role tracker.Role) (diagnosis.Socket, bool)
+	// Name names servers; nil leaves names out. Tables show them beside the addresses where there is room.
+	Name diagnosis.ServerName
 	// FromKernel are findings that rest on what the kernel says, not on packets.
 	FromKernel []diagnosis.Finding
+}
+
+// ServerName returns what the client of c calls its server; "" if nobody knows.
+func (r *Report) ServerName(c *tracker.Connection) string {
+	if r.Name == nil {
+		return ""
+	}
+	client, server := &c.Ends[tracker.Client], &c.Ends[tracker.Server]
+	return r.Name(client.Addr, client.Port, server.Addr, server.Port)
 }
 
 func (r *Report) encapsulation(id uint32) tcp.Encapsulation {

@@ -84,12 +84,13 @@ func TestHostileTextCannotReachTheTerminal(t *testing.T) {
 	findings := r.Findings
 	for i := range findings {
 		f := &findings[i]
-		f.Kind, f.Summary, f.Cause, f.Next, f.Command = hostile, hostile, hostile, hostile, hostile
+		f.Kind, f.Summary, f.Cause, f.Next, f.Command, f.ServiceName = hostile, hostile, hostile, hostile, hostile, hostile
 		for j := range f.Evidence {
 			f.Evidence[j].Meaning = hostile
 		}
 	}
 	r.Findings = findings
+	r.Name = func(tcp.Addr, uint16, tcp.Addr, uint16) string { return hostile }
 	c := stuck(1, "10.77.0.1:1", "10.77.0.2:80")
 	put(&r, []tracker.Connection{c}, map[uint64][]int{1: {1}})
 
@@ -98,6 +99,12 @@ func TestHostileTextCannotReachTheTerminal(t *testing.T) {
 		"json":       report.JSON,
 		"csv":        report.CSV,
 		"table":      table(report.TableOptions{Width: 80, All: true}),
+		"wide table": table(report.TableOptions{Width: 500, All: true}),
+		"explain": func(w io.Writer, _ report.Report) error {
+			e := explained("10.77.0.1:1", "10.77.0.2:80", 1, time.Second)
+			e.Name = hostile
+			return report.ExplainText(w, &e, report.TableOptions{Width: 120})
+		},
 		"event":      func(w io.Writer, _ report.Report) error { return report.EventText(w, event, time.UTC) },
 		"event json": func(w io.Writer, _ report.Report) error { return report.EventJSON(w, event) },
 	} {

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -293,15 +292,13 @@ func (p *printer) finding(f *diagnosis.Finding) {
 	case f.Culprits > 1:
 		head += ": " + count(f.Culprits, f.Culprit.Role.String())
 		if f.Service.IsValid() {
-			head += " of " + f.Service.String()
+			head += " of " + f.ServiceText()
 		}
 	case !named(f.Culprit) && f.Service.IsValid():
-		head += ": " + f.Service.String()
+		head += ": " + f.ServiceText()
 	case !named(f.Culprit):
-	case f.Culprit.Port == 0 && f.Service.IsValid():
-		head += fmt.Sprintf(": %s %s towards %s", f.Culprit.Role, f.Culprit.Addr, hostOrService(f.Service))
 	default:
-		head += ": " + f.Culprit.Role.String() + " " + culpritText(f.Culprit)
+		head += ": " + culpritText(f)
 	}
 	if f.Count > 0 {
 		head += ", " + counted(f)
@@ -364,11 +361,21 @@ func counted(f *diagnosis.Finding) string {
 	return count(f.Count, "connection")
 }
 
-func culpritText(c diagnosis.Culprit) string {
-	if c.Port == 0 {
-		return c.Addr.String()
+// culpritText says which end is at fault, and of a client towards which server, where that is not told by the client's port
+// or is known by name: "client 10.0.0.5 towards api.example.com (203.0.113.7:443)".
+func culpritText(f *diagnosis.Finding) string {
+	c := f.Culprit
+	address := c.Addr.String()
+	if c.Port != 0 {
+		address = addrPort(c.Addr, c.Port).String()
 	}
-	return addrPort(c.Addr, c.Port).String()
+	switch {
+	case c.Role == tracker.Server && c.Port != 0:
+		address = diagnosis.Named(f.ServiceName, address)
+	case f.Service.IsValid() && (c.Port == 0 || f.ServiceName != ""):
+		address += " towards " + f.ServiceText()
+	}
+	return c.Role.String() + " " + address
 }
 
 func evidenceText(e *diagnosis.Evidence) string {
@@ -377,14 +384,6 @@ func evidenceText(e *diagnosis.Evidence) string {
 		text += ": " + e.Meaning
 	}
 	return text
-}
-
-// hostOrService is an address alone where the ports are many.
-func hostOrService(a netip.AddrPort) string {
-	if a.Port() == 0 {
-		return a.Addr().String()
-	}
-	return a.String()
 }
 
 func connectionList(f *diagnosis.Finding) string {
@@ -426,6 +425,7 @@ func certaintyWords(c tracker.Certainty) string {
 type entry struct {
 	id       uint64
 	ends     [2]string
+	named    string // the server with its name, if it has one
 	states   [2]string
 	ages     [2]string
 	both     string  // time since the last change at either end
@@ -435,23 +435,23 @@ type entry struct {
 
 // list returns the entries of a table, in its order.
 func list(r *Report, all bool) []entry {
-	now := r.Capture.Last
 	var entries []entry
 	if !all {
 		for c, findings := range r.Notable {
-			entries = append(entries, entryOf(c, findings, now))
+			entries = append(entries, entryOf(r, c, findings))
 		}
 		return entries
 	}
 	var kept [diagnosis.NumStandings][]entry
 	for c, findings := range r.Rows(0, r.Counts.Connections) {
 		standing := diagnosis.StandingOf(c, len(findings) > 0)
-		kept[standing] = append(kept[standing], entryOf(c, findings, now))
+		kept[standing] = append(kept[standing], entryOf(r, c, findings))
 	}
 	return slices.Concat(kept[:]...)
 }
 
-func entryOf(c *tracker.Connection, findings []int, now int64) entry {
+func entryOf(r *Report, c *tracker.Connection, findings []int) entry {
+	now := r.Capture.Last
 	e := entry{id: c.ID, findings: slices.Clone(findings)}
 	for i := range c.Ends {
 		end := &c.Ends[i]
@@ -463,6 +463,7 @@ func entryOf(c *tracker.Connection, findings []int, now int64) entry {
 		}
 		e.ages[i] = ageSince(end, now)
 	}
+	e.named = diagnosis.Named(Clean(r.ServerName(c)), e.ends[tracker.Server])
 	later := &c.Ends[0]
 	if c.Ends[1].Since > later.Since {
 		later = &c.Ends[1]
@@ -517,31 +518,16 @@ func (p *printer) connections(r *Report) {
 	}
 }
 
-// layout puts a connection on one line where all of them fit the width, and else each end on a line of its own; without
-// the findings, which name their connections, before it shortens an address.
-func layout(entries []entry, kinds map[int]string, width int) [][]string {
-	rows := [][]string{{"ID", "CLIENT", "SERVER", "CLIENT STATE", "SERVER STATE", "FOR", "FINDINGS"}}
-	for i := range entries {
-		e := &entries[i]
-		rows = append(rows, []string{decimal(e.id), e.ends[0], e.ends[1], e.states[0], e.states[1], e.both,
-			strings.Join(e.kinds(kinds), ",")})
-	}
-	if tableWidth(rows) <= width {
-		return rows
-	}
-	rows = [][]string{{"ID", "END", "ADDRESS", "STATE", "FOR", "FINDINGS"}}
-	for i := range entries {
-		e := &entries[i]
-		first, rest := "", ""
-		if names := e.kinds(kinds); len(names) > 0 {
-			first, rest = names[0], strings.Join(names[1:], ",")
+// layout puts a connection on one line where all of them fit the width, and else each end on a line of its own; with the
+// names of servers if that takes no more lines, and without the findings, which name their connections, before it shortens an
+// address.
+func layout(entries []entry, kinds map[int]string, width int) (rows [][]string) {
+	for _, lay := range []func([]entry, map[int]string, bool) [][]string{layLong, layHigh} {
+		for _, named := range []bool{true, false} {
+			if rows = lay(entries, kinds, named); tableWidth(rows) <= width {
+				return rows
+			}
 		}
-		rows = append(rows,
-			[]string{decimal(e.id), "client", e.ends[0], e.states[0], e.ages[0], first},
-			[]string{"", "server", e.ends[1], e.states[1], e.ages[1], rest})
-	}
-	if tableWidth(rows) <= width {
-		return rows
 	}
 	const address, findings = 2, 5
 	for i := range rows {
@@ -552,6 +538,40 @@ func layout(entries []entry, kinds map[int]string, width int) [][]string {
 		row[address] = shorten(row[address], room)
 	}
 	return rows
+}
+
+// layLong puts each connection on a line.
+func layLong(entries []entry, kinds map[int]string, named bool) [][]string {
+	rows := [][]string{{"ID", "CLIENT", "SERVER", "CLIENT STATE", "SERVER STATE", "FOR", "FINDINGS"}}
+	for i := range entries {
+		e := &entries[i]
+		rows = append(rows, []string{decimal(e.id), e.ends[0], e.server(named), e.states[0], e.states[1], e.both,
+			strings.Join(e.kinds(kinds), ",")})
+	}
+	return rows
+}
+
+// layHigh puts each end on a line.
+func layHigh(entries []entry, kinds map[int]string, named bool) [][]string {
+	rows := [][]string{{"ID", "END", "ADDRESS", "STATE", "FOR", "FINDINGS"}}
+	for i := range entries {
+		e := &entries[i]
+		first, rest := "", ""
+		if names := e.kinds(kinds); len(names) > 0 {
+			first, rest = names[0], strings.Join(names[1:], ",")
+		}
+		rows = append(rows,
+			[]string{decimal(e.id), "client", e.ends[0], e.states[0], e.ages[0], first},
+			[]string{"", "server", e.server(named), e.states[1], e.ages[1], rest})
+	}
+	return rows
+}
+
+func (e *entry) server(named bool) string {
+	if named {
+		return e.named
+	}
+	return e.ends[tracker.Server]
 }
 
 // kinds names the findings of a connection, each once.

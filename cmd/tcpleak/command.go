@@ -17,6 +17,7 @@ import (
 
 	"tcpleak/capture"
 	"tcpleak/diagnosis"
+	"tcpleak/names"
 	"tcpleak/report"
 	"tcpleak/tcp"
 	"tcpleak/tracker"
@@ -41,6 +42,7 @@ type options struct {
 	flagged        string
 	user           string
 	noProcess      bool
+	noNames        bool
 	lines          bool
 	page           string
 	save           string
@@ -138,6 +140,7 @@ func newCommand(stdout, stderr io.Writer) *cobra.Command {
 // addFiles adds the flag that names capture files.
 func (o *options) addFiles(f *pflag.FlagSet) {
 	f.StringArrayVarP(&o.files, "read", "r", nil, "read a capture `FILE`, or those that a quoted pattern matches; repeatable; - is standard input")
+	f.BoolVarP(&o.noNames, "no-names", "n", false, "show addresses only, no names of servers as TLS, HTTP and DNS give them")
 }
 
 // addJudgement adds the flags that say what is a finding, and how much is remembered.
@@ -276,7 +279,7 @@ func (o *options) prepare(j *job, filter []string) (err error) {
 	j.encaps = new(tcp.EncapTable)
 	j.open = func() (capture.Source, error) {
 		return o.open(capture.Config{
-			Save: save, MaxPackets: o.count,
+			Names: j.learner(), Save: save, MaxPackets: o.count,
 			Filter: strings.Join(filter, " "), Encaps: j.encaps,
 			Spool: j.again, SnapLen: o.snapLen, BufferBytes: o.bufferMiB << 20, Promiscuous: o.promiscuous,
 		})
@@ -289,12 +292,17 @@ func (o *options) prepare(j *job, filter []string) (err error) {
 		}
 	}
 	j.limits = tracker.Config{MaxConnections: o.maxConnections, TimeWait: o.timeWait, Seed: rand.Uint64()}
+	mostNames := names.DefaultLimit
 	if o.maxMemory != "" {
 		size, err := parseSize(o.maxMemory)
 		if err != nil {
 			return fmt.Errorf("--max-memory %s: %w", o.maxMemory, err)
 		}
 		j.limits.MaxBytes = boundMemory(size)
+		mostNames = boundNames(size)
+	}
+	if !o.noNames {
+		j.names = names.New(mostNames)
 	}
 	j.table = tracker.New(j.limits)
 	return nil

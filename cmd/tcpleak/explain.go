@@ -150,7 +150,7 @@ func (j *job) explain(ctx context.Context, ch choice) error {
 	w := bufio.NewWriter(j.stdout)
 	r := j.reportOn(analysis, stats)
 	for i := range ladders {
-		e := report.Explanation{Ladder: ladders[i]}
+		e := report.Explanation{Ladder: ladders[i], Name: r.ServerName(&ladders[i].Connection)}
 		for _, id := range analysis.Of(&ladders[i].Connection) {
 			e.Findings = append(e.Findings, analysis.Findings[id-1])
 		}

@@ -19,6 +19,7 @@ import (
 
 	"tcpleak/capture"
 	"tcpleak/diagnosis"
+	"tcpleak/names"
 	"tcpleak/report"
 	"tcpleak/tcp"
 	"tcpleak/tracker"
@@ -32,6 +33,7 @@ type job struct {
 	limits         tracker.Config
 	table          *tracker.Table
 	rules          *diagnosis.Rules
+	names          *names.Book // nil if they are not wanted
 	live           bool
 	duration       time.Duration // of a live capture; 0 is until it is ended
 	format         string
@@ -193,13 +195,25 @@ const (
 	batchesAhead = 8   // on their way from the goroutine that reads
 )
 
+// learner is who learns names from what is read; nil if they are not wanted.
+func (j *job) learner() capture.Names {
+	if j.names == nil {
+		return nil // and not a capture.Names with a nil *names.Book in it
+	}
+	return j.names
+}
+
 // analyze judges what the table holds at now.
 func (j *job) analyze(now int64, stats capture.Stats) *diagnosis.Analysis {
 	c := diagnosis.Capture{Dropped: stats.DroppedKernel + stats.DroppedInterface, Evicted: j.table.Stats().Evicted.Total()}
 	for _, s := range stats.Sources {
 		c.Truncated = c.Truncated || s.Truncated
 	}
-	return j.rules.Analyze(j.table, now, c)
+	analysis := j.rules.Analyze(j.table, now, c)
+	if j.names != nil {
+		analysis.NameServices(analysis.Findings, j.names.Server)
+	}
+	return analysis
 }
 
 // noteDrops tells the table if packets were lost on their way into the capture.
@@ -249,11 +263,15 @@ func (j *job) reportAt(source capture.Source, now int64) (analysis *diagnosis.An
 }
 
 func (j *job) reportOn(analysis *diagnosis.Analysis, stats capture.Stats) report.Report {
-	return report.Report{
+	r := report.Report{
 		Capture: j.captureRecord(stats, analysis.Quality.MissedBytes), Quality: analysis.Quality, Findings: analysis.Findings, Threshold: j.rules.Threshold,
 		Counts: analysis.Counts, Rows: analysis.Connections, Notable: analysis.Notable(), Encap: j.encaps.Get,
 		Socket: j.socket, FromKernel: j.fromKernel,
 	}
+	if j.names != nil {
+		r.Name = j.names.Server
+	}
+	return r
 }
 
 // tableOptions fit a table to where it is written.

@@ -159,6 +159,9 @@ func (w *watcher) findings(stats capture.Stats) (analysis *diagnosis.Analysis, m
 		}
 	})
 	w.annotate(analysis)
+	if w.names != nil {
+		analysis.NameServices(w.fromKernel, w.names.Server)
+	}
 	return analysis, w.fromKernel
 }
 

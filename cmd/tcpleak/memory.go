@@ -7,6 +7,8 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+
+	"tcpleak/names"
 )
 
 const (
@@ -21,6 +23,12 @@ const (
 func boundMemory(size int64) (table int) {
 	debug.SetMemoryLimit(size - fixedMemory/2)
 	return int((size - fixedMemory) * 5 / 8)
+}
+
+// boundNames returns how many names may be held of each kind, of three: they take a thirtieth of size at most.
+func boundNames(size int64) int {
+	const octets = 200 // of an entry, with a name of usual length
+	return int(min(names.DefaultLimit, size/30/3/octets))
 }
 
 // parseSize reads a size in octets: a number with K, M, G or T, which may be followed by iB or B. All are binary.

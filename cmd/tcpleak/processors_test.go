@@ -18,7 +18,7 @@ func TestTheReportDoesNotDependOnTheProcessors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = traffic.Write(file, traffic.Config{Packets: 600_000, Concurrent: 70_000, Payload: 500, SnapLen: 96, IPv6: 0.1, Broken: 0.1, Seed: 1})
+	_, err = traffic.Write(file, traffic.Config{Packets: 600_000, Concurrent: 70_000, Payload: 500, SnapLen: 160, IPv6: 0.1, Broken: 0.1, Seed: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,6 +26,7 @@ func TestTheReportDoesNotDependOnTheProcessors(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	named := []byte(`"name":"traffic.test"`) // which the payloads hold
 	for _, limit := range []string{"1000000", "65536"} {
 		for _, format := range []string{"json", "table"} {
 			var want []byte
@@ -34,6 +35,9 @@ func TestTheReportDoesNotDependOnTheProcessors(t *testing.T) {
 				var got, stderr bytes.Buffer
 				if code := run(t.Context(), []string{"-r", path, "--format", format, "--max-connections", limit}, &got, &stderr); code != 0 {
 					t.Fatalf("exit status %d: %s", code, &stderr)
+				}
+				if format == "json" && !bytes.Contains(got.Bytes(), named) {
+					t.Errorf("no server is named, with %d processors", processors)
 				}
 				if want == nil {
 					want = got.Bytes()

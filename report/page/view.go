@@ -379,10 +379,7 @@ func who(f *diagnosis.Finding) string {
 
 // service is that of f; an address alone where the ports are many.
 func service(f *diagnosis.Finding) string {
-	if f.Service.Port() == 0 {
-		return f.Service.Addr().String()
-	}
-	return f.Service.String()
+	return f.ServiceText()
 }
 
 func (b *builder) facts(f *diagnosis.Finding) (facts []fact) {
