@@ -68,12 +68,14 @@ func TestTheListShowsNamesWhereTheyFit(t *testing.T) {
 	r := mixed()
 	r.Name = named
 	for width, want := range map[int]string{
-		200: "2   10.77.0.1:50034                             api.example.com (10.77.0.2:80)",
-		80:  "    server  10.77.0.2:80",
+		200: "10.77.0.1:50034 api.example.com (10.77.0.2:80) FIN_WAIT_2? CLOSE_WAIT",
+		130: "10.77.0.1:50034 10.77.0.2:80 FIN_WAIT_2? CLOSE_WAIT",
+		100: "server api.example.com (10.77.0.2:80) CLOSE_WAIT",
+		60:  "server 10.77.0.2:80 CLOSE_WAIT",
 	} {
-		got := render(t, table(report.TableOptions{Width: width}), r)
-		if !slices.ContainsFunc(strings.Split(got, "\n"), func(line string) bool { return strings.HasPrefix(line, want) }) {
-			t.Errorf("width %d: want a line %q in\n%s", width, want, got)
+		got := strings.Join(strings.Fields(render(t, table(report.TableOptions{Width: width}), r)), " ")
+		if !strings.Contains(got, want) {
+			t.Errorf("width %d: want %q in\n%s", width, want, got)
 		}
 	}
 }

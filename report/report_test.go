@@ -15,6 +15,7 @@ import (
 
 	"tcpleak/diagnosis"
 	"tcpleak/report"
+	"tcpleak/tcp"
 	"tcpleak/tracker"
 )
 
