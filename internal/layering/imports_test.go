@@ -69,8 +69,8 @@ var rules = map[string][]string{
 	},
 
 	"cmd/tcpleak": {
-		"config", "screen", "report", "report/page", "ladder", "diagnosis", "tracker", "capture", "host", "sockets", "privilege", "tcp",
-		"screen", "report", "report/page", "ladder", "diagnosis", "tracker", "capture", "host", "sockets", "names", "privilege", "tcp",
+		"config", "deliver", "metrics", "screen", "report", "report/page", "ladder", "diagnosis", "tracker",
+		"capture", "host", "sockets", "names", "privilege", "tcp",
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term",
 	},
 }
