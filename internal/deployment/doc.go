@@ -1,0 +1,2 @@
+// Package deployment holds what deploy/ ships against the programs that will read it. It has only tests.
+package deployment
