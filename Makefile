@@ -69,6 +69,13 @@ captures: deps-test ## make the captures in testdata/kernel again, with this ker
 man: build ## write the manual pages to bin/man
 	mkdir -p bin/man && bin/tcpleak man bin/man
 
+.PHONY: release packages
+release: deps ## build a static tcpleak for any Linux, an archive and checksums into bin/release
+	tools/release.sh "$(VERSION)" bin/release
+
+packages: deps ## the same, and a .deb and an .rpm
+	tools/release.sh "$(VERSION)" bin/release packages
+
 install: bin/tcpleak ## install under PREFIX (/usr/local); SETCAP=1: to capture without sudo
 	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/man/man1"
 	install -m 755 bin/tcpleak "$(DESTDIR)$(PREFIX)/bin/tcpleak"

@@ -258,7 +258,7 @@ func TestTheAgentMayDoNoMoreThanItHasTo(t *testing.T) {
 					t.Errorf("%s has the capabilities %v, want %v", c.Name, got, want)
 				}
 				for _, what := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
-					if c.Resources.Limits[what] == (corev1.ResourceList{})[what] {
+					if limit := c.Resources.Limits[what]; limit.IsZero() {
 						t.Errorf("%s may take any amount of %s", c.Name, what)
 					}
 				}
