@@ -73,8 +73,8 @@ man: build ## write the manual pages to bin/man
 release: deps ## build a static tcpleak for any Linux, an archive and checksums into bin/release
 	tools/release.sh "$(VERSION)" bin/release
 
-packages: deps ## the same, and a .deb and an .rpm
-	tools/release.sh "$(VERSION)" bin/release packages
+packages: release ## the same, and a .deb and an .rpm
+	tools/release-packages.sh "$(VERSION)" bin/release
 
 install: bin/tcpleak ## install under PREFIX (/usr/local); SETCAP=1: to capture without sudo
 	install -d "$(DESTDIR)$(PREFIX)/bin" "$(DESTDIR)$(PREFIX)/share/man/man1"

@@ -1,20 +1,18 @@
 #!/bin/sh
-# usage: tools/release.sh VERSION DIRECTORY [packages]
+# usage: tools/release.sh VERSION DIRECTORY
 #
 # Builds a static tcpleak for Linux into DIRECTORY, with its manual pages, completions for shells, an archive of all that,
-# and checksums; with "packages" also a .deb and an .rpm.
+# and checksums.
 set -eu
 cd "$(dirname "$0")/.."
-if [ $# -lt 2 ]; then
-	echo "usage: tools/release.sh VERSION DIRECTORY [packages]" >&2
+if [ $# != 2 ]; then
+	echo "usage: tools/release.sh VERSION DIRECTORY" >&2
 	exit 2
 fi
-version=$1 out=$2 packages=${3-}
-nfpm=github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.0
+version=$1 out=$2
 
 die() { echo "release: $*" >&2; exit 1; }
 
-case $packages in '' | packages) ;; *) die "means nothing: $packages" ;; esac
 [ "$(go env GOOS)" = linux ] || die "static binaries are made for Linux, not $(go env GOOS)"
 arch=$(go env GOARCH)
 cc=$(go env CC)
@@ -50,7 +48,7 @@ fi
 
 # --- What goes with it ---
 
-# Of the last commit, so that the same commit gives the same pages, archive and packages.
+# Of the last commit, so that the same commit gives the same pages and archive.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
 export SOURCE_DATE_EPOCH
 "$out/tcpleak" man "$out/man"
@@ -64,20 +62,4 @@ cp -R "$out/tcpleak" "$out/man" "$out/completions" README.md LICENSE CHANGELOG.m
 tar -C "$scratch" --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner -cf - "$name" |
 	gzip -n9 >"$out/$name.tar.gz"
 
-if [ -n "$packages" ]; then
-	# Packages have versions that start with a digit, and that sort: five commits after 1.2.0 is 1.2.0+5, not before 1.2.0.
-	PACKAGE_VERSION=$(echo "${version#v}" | sed -e 's/-\([0-9][0-9]*\)-g/+\1.g/' -e 's/-dirty$/.dirty/')
-	case $PACKAGE_VERSION in
-	[0-9]*.*.*) ;;
-	*) PACKAGE_VERSION=0.0.0+$PACKAGE_VERSION ;;
-	esac
-	PACKAGE_ARCH=$arch RELEASE_DIR=$out
-	export PACKAGE_VERSION PACKAGE_ARCH RELEASE_DIR
-	for format in deb rpm; do
-		# A tool for this machine, whatever the program is built for.
-		GOARCH='' GOFLAGS='' go run "$nfpm" package --config deploy/nfpm.yaml --packager "$format" --target "$out/"
-	done
-fi
-
-(cd "$out" && find . -type f ! -name SHA256SUMS | LC_ALL=C sort | sed 's|^\./||' | xargs sha256sum >"$scratch/sums")
-mv "$scratch/sums" "$out/SHA256SUMS"
+tools/release-checksums.sh "$out"
