@@ -81,6 +81,7 @@ missing_for_test() {
 	ip -V 2>&1 | grep -q iproute2 && have ss || echo iproute2
 	have ethtool || echo ethtool
 	have tmux || echo tmux
+	have rpm || echo rpm
 }
 
 missing_for_bench() {
