@@ -3,6 +3,8 @@ package metrics
 import (
 	"fmt"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -167,4 +169,15 @@ func (w *world) expect(want map[string]float64) {
 			w.t.Errorf("%s is %v, want %v", name, value, want[name])
 		}
 	}
+}
+
+// scrape returns what Prometheus is answered.
+func scrape(t testing.TB, w *world) string {
+	t.Helper()
+	answer := httptest.NewRecorder()
+	w.m.Handler().ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if answer.Code != http.StatusOK {
+		t.Fatalf("%d %s", answer.Code, answer.Body)
+	}
+	return answer.Body.String()
 }
