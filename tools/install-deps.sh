@@ -25,7 +25,7 @@ have() { command -v "$1" >/dev/null 2>&1; }
 PATH=$PATH:/usr/sbin:/sbin
 
 scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
+trap 'release_services; rm -rf "$scratch"' EXIT
 trap 'exit 1' HUP INT TERM
 
 # --- What is here? ---
@@ -75,6 +75,7 @@ have_chromium() {
 missing_for_test() {
 	have tcpdump || echo tcpdump
 	have_chromium || echo chromium
+	have promtool || echo prometheus
 	[ "$(uname -s)" = Linux ] || return 0 # the rest is about Linux network namespaces
 	have nft || echo nftables
 	# BusyBox has an ip of its own, without namespaces.
@@ -114,6 +115,7 @@ package_of() {
 	apk:libpcap) echo libpcap-dev ;;
 	:libpcap) echo "libpcap with its headers" ;;
 	dnf:iproute2) echo iproute ;;
+	dnf:prometheus) echo golang-github-prometheus ;;
 	apt-get:argus) echo argus-server ;;
 	dnf:tshark) echo wireshark-cli ;;
 	brew:tshark) echo wireshark ;;
@@ -149,6 +151,25 @@ install_command() {
 	esac
 }
 
+# Debian starts the services that it installs, at once and at each boot. Tests want prometheus's programs, and no server on
+# its port: between hold_services and release_services, nothing starts.
+services_held=no
+policy=/usr/sbin/policy-rc.d # see invoke-rc.d(8)
+hold_services() {
+	services_held=yes
+	[ -e "$policy" ] || {
+		printf '#!/bin/sh\nexit 101\n' >"$scratch/policy"
+		${root:+"$root"} install -m 755 "$scratch/policy" "$policy"
+	}
+}
+
+release_services() {
+	[ $services_held = yes ] || return 0
+	services_held=no
+	[ ! -e "$scratch/policy" ] || ${root:+"$root"} rm -f "$policy"
+	! have systemctl || ${root:+"$root"} systemctl disable prometheus.service >/dev/null 2>&1 || :
+}
+
 # install_packages NAME…: says what it runs, and runs it. Everything goes to stderr: stdout belongs to what the user asked for.
 install_packages() {
 	command=$(install_command "$(packages "$@")")
@@ -158,8 +179,14 @@ install_packages() {
 		${root:+"$root"} apt-get update -qq >&2 || say "apt-get update failed; going on with the package lists that are here"
 	fi
 	say "\$ $command"
+	case "$manager $* " in
+	apt-get*" prometheus "*) hold_services ;;
+	esac
+	status=0
 	# shellcheck disable=SC2086 # a command line, split into its words
-	$command >&2
+	$command >&2 || status=$?
+	release_services
+	return $status
 }
 
 # --- Do it. ---
