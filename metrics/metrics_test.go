@@ -184,11 +184,16 @@ func TestAScanMakesNoSeries(t *testing.T) {
 	before := w.series()
 	for i := range 10_000 {
 		w.talk(i+1000, 50000, 2, uint16(10000+i)).refuse() // from 10,000 addresses to 10,000 ports
-		w.talk(9, 50001, i+100_000, 22).say(client, tcp.SYN, 0)
-		w.talk(9, 50002, 2, uint16(10000+i)).say(client, tcp.ACK, 0).say(server, tcp.RST, 0)    // nmap -sA
-		w.talk(9, 50003, 2, uint16(10000+i)).say(client, tcp.FIN, 0)                            // nmap -sF
-		w.talk(9, 50004, i+200_000, 80).say(server, tcp.SYN|tcp.ACK, 0).say(client, tcp.RST, 0) // what a flood with our address as its source makes others send
-		if i%2000 == 0 {
+		if i%2 == 0 {
+			w.talk(9, 50001, i+100_000, 22).say(client, tcp.SYN, 0)
+		}
+		if i%10 == 0 {
+			w.talk(9, 50002, 2, uint16(10000+i)).say(client, tcp.ACK, 0).say(server, tcp.RST, 0) // nmap -sA
+			w.talk(9, 50003, 2, uint16(10000+i)).say(client, tcp.FIN, 0)                         // nmap -sF
+			// What a flood with our address as its source makes others send.
+			w.talk(9, 50004, i+200_000, 80).say(server, tcp.SYN|tcp.ACK, 0).say(client, tcp.RST, 0)
+		}
+		if i%5000 == 0 {
 			w.judge(time.Second)
 		}
 	}
@@ -230,6 +235,19 @@ func TestServicesBeyondTheLimitAreOther(t *testing.T) {
 		`tcpleak_findings_active{kind="stuck_close_wait",service="other",severity="warning"}`:       2,
 		`tcpleak_findings_raised_total{kind="stuck_close_wait",service="other",severity="warning"}`: 2,
 	})
+}
+
+func TestAServiceHasAboutFiftySeries(t *testing.T) {
+	w := newWorld(t, Config{}, tracker.Config{})
+	lines := func() int {
+		w.judge(time.Second)
+		return strings.Count(scrape(t, w), "\ntcpleak_")
+	}
+	before := lines()
+	w.talk(1, 40001, 2, 80).open()
+	if n := lines() - before; n < 45 || n > 55 {
+		t.Errorf("%d series", n)
+	}
 }
 
 func TestAPlaceIsKeptForAnIdleHour(t *testing.T) {
@@ -355,7 +373,7 @@ func TestAPassTakesAFiftiethOfTheTime(t *testing.T) {
 // The work is shared where there are many connections. That must not show.
 func TestManyConnectionsCountLikeFew(t *testing.T) {
 	w := newWorld(t, Config{MaxServices: 10}, tracker.Config{})
-	const n = 3 * countAlone
+	const n = countAlone + 2000
 	for i := range n {
 		k := w.talk(1+i%7, uint16(1024+i/7), 1000+i%20, 80).open()
 		if i%100 == 0 {
