@@ -59,20 +59,13 @@ func (a Agent) Warnings() []string {
 	if u, err := url.Parse(w.URL); err == nil && strings.EqualFold(u.Scheme, "http") && !isLoopback(u.Hostname()) && (w.TokenFile != "" || holdsSecret(w.Headers)) {
 		warn("outputs.webhook.url", "the token passes in the clear; use https")
 	}
-	host, port, clear := c.Endpoint, "", c.Insecure
-	if u, err := url.Parse(c.Endpoint); err == nil && strings.Contains(c.Endpoint, "://") {
-		host, port, clear = u.Hostname(), u.Port(), strings.EqualFold(u.Scheme, "http")
-	} else if h, p, err := net.SplitHostPort(c.Endpoint); err == nil {
-		host, port = h, p
-	}
-	if clear && !isLoopback(host) && holdsSecret(c.Headers) {
-		warn("outputs.otlp.endpoint", "secret headers pass in the clear; use TLS")
-	}
-	switch {
-	case port == "4317" && c.Protocol == HTTPProtobuf:
-		warn("outputs.otlp.endpoint", "port 4317 is usually for outputs.otlp.protocol: grpc, and 4318 for http/protobuf")
-	case port == "4318" && c.Protocol == GRPC:
-		warn("outputs.otlp.endpoint", "port 4318 is usually for outputs.otlp.protocol: http/protobuf, and 4317 for grpc")
+	if u, err := url.Parse(c.URL()); err == nil {
+		if u.Scheme == "http" && !isLoopback(u.Hostname()) && holdsSecret(c.Headers) {
+			warn("outputs.otlp.endpoint", "secret headers pass in the clear; use TLS")
+		}
+		if u.Port() == "4317" {
+			warn("outputs.otlp.endpoint", "port 4317 is usually for gRPC, which the agent does not speak; give the port for HTTP, usually 4318")
+		}
 	}
 	return all
 }
@@ -139,9 +132,6 @@ func (j judge) capturing() {
 	}
 	j.between("snapshot_length", a.SnapLen, leastSnapLen, mostSnapLen)
 	j.between("buffer_size", a.BufferMiB, 1, mostBufferMiB)
-	if !(a.MaxCPU >= 0) {
-		j.failf("max_cpu", "is less than nothing")
-	}
 	j.between("max_connections", a.MaxConnections, 1, tracker.MaxMaxConnections)
 	if a.MaxMemory != 0 && a.MaxMemory < leastMemory {
 		j.failf("max_memory", "%s is too little; give at least %s, or 0 for no bound", a.MaxMemory, Size(leastMemory))
@@ -277,19 +267,16 @@ func (j judge) outputs() {
 		j.failf("outputs.otlp.insecure", "outputs.otlp.endpoint is not given; give it, or leave this out")
 	case c.Endpoint == "":
 	case strings.Contains(c.Endpoint, "://"):
-		if problem := j.url("outputs.otlp.endpoint", c.Endpoint); problem != "" {
+		if problem := j.baseURL("outputs.otlp.endpoint", c.Endpoint); problem != "" {
 			j.failf("outputs.otlp.endpoint", "%s", problem)
 		} else if c.Insecure && strings.HasPrefix(strings.ToLower(c.Endpoint), "https:") {
 			j.failf("outputs.otlp.insecure", "outputs.otlp.endpoint says https; write http there, or leave this out")
 		}
 	default:
-		if problem := address(c.Endpoint, 1); problem != "" || strings.HasPrefix(c.Endpoint, ":") {
+		if address(c.Endpoint, 1) != "" || j.url("outputs.otlp.endpoint", c.URL()) != "" {
 			// It may be a URL without its scheme, with a secret in it.
 			j.failf("outputs.otlp.endpoint", "is neither HOST:PORT nor a URL; write it as collector.example.net:4318")
 		}
-	}
-	if c.Protocol != GRPC && c.Protocol != HTTPProtobuf {
-		j.failf("outputs.otlp.protocol", "%s is not known; there are %s and %s", quote(c.Protocol), GRPC, HTTPProtobuf)
 	}
 	j.headers("outputs.otlp.headers", c.Headers)
 }
@@ -350,6 +337,23 @@ func (j judge) url(name, text string) string {
 	}
 	if port := u.Port(); port != "" {
 		return address("host:"+port, 1)
+	}
+	return ""
+}
+
+// baseURL says what is wrong with a URL to which OTLP adds the path of a signal, without repeating it.
+func (j judge) baseURL(name, text string) string {
+	if problem := j.url(name, text); problem != "" {
+		return problem
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.RawQuery != "" {
+		return "is a URL with a ?, which OTLP does not know; leave out what follows, or use a header"
+	}
+	for _, signal := range []string{"/v1/logs", "/v1/metrics", "/v1/traces"} {
+		if strings.HasSuffix(strings.TrimRight(u.Path, "/"), signal) {
+			return "ends in " + signal + ", which the agent adds itself; leave it out"
+		}
 	}
 	return ""
 }

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -35,7 +36,6 @@ type Agent struct {
 	BufferMiB   int
 	Promiscuous bool
 	Lean        bool
-	MaxCPU      float64 // of one core; 0 is no bound
 
 	// What is remembered.
 	MaxConnections int
@@ -82,19 +82,25 @@ type Webhook struct {
 	Queue     int           // events
 }
 
-// OTLP is an OpenTelemetry collector.
+// OTLP is an OpenTelemetry collector, which is spoken to by HTTP with protobuf.
 type OTLP struct {
-	Endpoint string // host:port, or a URL; empty is none
-	Protocol string // GRPC or HTTPProtobuf
+	Endpoint string // host:port, or a base URL; empty is none: see URL
 	Headers  Headers
 	Insecure bool // of an endpoint that is no URL: without TLS
 }
 
-// The protocols of OTLP, as OpenTelemetry names them.
-const (
-	GRPC         = "grpc"
-	HTTPProtobuf = "http/protobuf"
-)
+// URL is the base URL of the collector, to which /v1/logs and /v1/metrics are to be added; it is empty where there is none.
+// An endpoint that is host:port is reached by https, or, if Insecure, by http.
+func (o OTLP) URL() string {
+	if o.Endpoint == "" || strings.Contains(o.Endpoint, "://") {
+		return o.Endpoint
+	}
+	u := url.URL{Scheme: "https", Host: o.Endpoint}
+	if o.Insecure {
+		u.Scheme = "http"
+	}
+	return u.String()
+}
 
 // Headers are header fields of requests, by canonical name. Their values may be secret: printing shows the names alone.
 type Headers map[string]string
@@ -114,7 +120,6 @@ func Default() Agent {
 		Filter:     "tcp",
 		SnapLen:    capture.DefaultSnapLen,
 		BufferMiB:  capture.DefaultBufferBytes >> 20,
-		MaxCPU:     0.05,
 		// About 80 MB; a host that has more connections at once can spare more.
 		MaxConnections: 200_000,
 		TimeWait:       tracker.DefaultTimeWait,
@@ -124,7 +129,6 @@ func Default() Agent {
 		Outputs: Outputs{
 			Lines:   true,
 			Webhook: Webhook{Timeout: 10 * time.Second, Queue: 1000},
-			OTLP:    OTLP{Protocol: HTTPProtobuf},
 		},
 	}
 }

@@ -113,7 +113,6 @@ filter: "tcp port 8080"
 snapshot_length: 512
 buffer_size: 64MiB
 promiscuous: true
-max_cpu: 5%
 max_connections: 5000
 max_memory: 1.5GiB
 time_wait: 2m
@@ -136,8 +135,7 @@ outputs:
   lines: false
   webhook: {url: "https://example.net/hook?a=b", headers: {x-cluster: a}, timeout: 3s, queue: 5}
   otlp:
-    endpoint: http://collector:4317
-    protocol: grpc
+    endpoint: http://collector:4318
     insecure: true
 `
 
@@ -147,7 +145,7 @@ func TestFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := Agent{
-		Interfaces: []string{"eth0", "lo"}, Filter: "tcp port 8080", SnapLen: 512, BufferMiB: 64, Promiscuous: true, MaxCPU: 0.05,
+		Interfaces: []string{"eth0", "lo"}, Filter: "tcp port 8080", SnapLen: 512, BufferMiB: 64, Promiscuous: true,
 		MaxConnections: 5000, MaxMemory: 3 << 29, TimeWait: 2 * time.Minute,
 		Thresholds: map[diagnosis.Kind]string{"stuck_close_wait": "30s", "syn_flood": "500", "leak": "90s, 20"},
 		Only:       []diagnosis.Kind{"leak", "stuck_close_wait", "syn_flood"}, Ignore: []diagnosis.Kind{"syn_flood"},
@@ -155,7 +153,7 @@ func TestFile(t *testing.T) {
 		Listen: "[::1]:9000", Pprof: true, MaxServices: 10, LabelRemote: true, LabelProcess: true,
 		Outputs: Outputs{
 			Webhook: Webhook{URL: "https://example.net/hook?a=b", Headers: Headers{"X-Cluster": "a"}, Timeout: 3 * time.Second, Queue: 5},
-			OTLP:    OTLP{Endpoint: "http://collector:4317", Protocol: GRPC, Insecure: true},
+			OTLP:    OTLP{Endpoint: "http://collector:4318", Insecure: true},
 		},
 	}
 	if diff := cmp.Diff(want, got, ignoreOrigins); diff != "" {
@@ -233,7 +231,7 @@ func TestPrecedence(t *testing.T) {
 func TestEveryKeyInEveryPlace(t *testing.T) {
 	samples := map[string]string{
 		"interfaces": "lo", "filter": "udp", "thresholds": "leak=5s", "only": "leak", "ignore": "leak", "time_wait": "7s", "max_memory": "1GiB",
-		"max_cpu": "7%", "user": "root", "listen": "localhost:1", "outputs.otlp.protocol": "grpc",
+		"user": "root", "listen": "localhost:1",
 		"outputs.webhook.headers": "X-A=b", "outputs.otlp.headers": "X-A=b", "outputs.webhook.timeout": "7s",
 		"outputs.webhook.url": "http://a/", "outputs.otlp.endpoint": "a:1",
 	}
@@ -280,19 +278,19 @@ func TestEveryKeyInEveryPlace(t *testing.T) {
 func TestReloadable(t *testing.T) {
 	old := Default()
 	next := Default()
-	next.Filter = "tcp port 80"
 	next.Only = []diagnosis.Kind{"leak"}
 	next.Thresholds = map[diagnosis.Kind]string{"leak": "90s"}
 	next.Outputs.Webhook.URL = "https://example.net"
 	next.Outputs.Lines = false
 	if ok, names := Reloadable(old, next); !ok || names != nil {
-		t.Errorf("thresholds, kinds, filter and outputs need a restart: %v", names)
+		t.Errorf("thresholds, kinds and outputs need a restart: %v", names)
 	}
 	next.Interfaces = []string{"lo"}
+	next.Filter = "tcp port 80"
 	next.SnapLen = 100
 	next.Listen = ":9777"
 	ok, names := Reloadable(old, next)
-	if want := []string{"interfaces", "snapshot_length", "listen"}; ok || !slices.Equal(names, want) {
+	if want := []string{"interfaces", "filter", "snapshot_length", "listen"}; ok || !slices.Equal(names, want) {
 		t.Errorf("got %v, %v; want %v", ok, names, want)
 	}
 }
@@ -317,7 +315,13 @@ func TestWarnings(t *testing.T) {
 		{"TCPLEAK_OUTPUTS_OTLP_ENDPOINT=http://a:1 TCPLEAK_OUTPUTS_OTLP_HEADERS=api-key=1",
 			[]string{"TCPLEAK_OUTPUTS_OTLP_ENDPOINT: secret headers pass in the clear; use TLS"}},
 		{"TCPLEAK_OUTPUTS_OTLP_ENDPOINT=a:4317",
-			[]string{"TCPLEAK_OUTPUTS_OTLP_ENDPOINT: port 4317 is usually for outputs.otlp.protocol: grpc, and 4318 for http/protobuf"}},
+			[]string{"TCPLEAK_OUTPUTS_OTLP_ENDPOINT: port 4317 is usually for gRPC, which the agent does not speak; give the port for HTTP, usually 4318"}},
+		{"TCPLEAK_OUTPUTS_OTLP_ENDPOINT=https://a:4317/otlp",
+			[]string{"TCPLEAK_OUTPUTS_OTLP_ENDPOINT: port 4317 is usually for gRPC, which the agent does not speak; give the port for HTTP, usually 4318"}},
+		{"TCPLEAK_OUTPUTS_OTLP_ENDPOINT=a:1 TCPLEAK_OUTPUTS_OTLP_HEADERS=api-key=1 TCPLEAK_OUTPUTS_OTLP_INSECURE=true",
+			[]string{"TCPLEAK_OUTPUTS_OTLP_ENDPOINT: secret headers pass in the clear; use TLS"}},
+		{"TCPLEAK_OUTPUTS_OTLP_ENDPOINT=a:4318 TCPLEAK_OUTPUTS_OTLP_HEADERS=api-key=1", nil},
+		{"TCPLEAK_OUTPUTS_OTLP_ENDPOINT=[::1]:4318 TCPLEAK_OUTPUTS_OTLP_HEADERS=api-key=1 TCPLEAK_OUTPUTS_OTLP_INSECURE=true", nil},
 	} {
 		a, err := Load("", strings.Fields(c.environ), nil)
 		if err != nil {
@@ -329,10 +333,37 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
+func TestCollectorURL(t *testing.T) {
+	for _, c := range []struct {
+		endpoint string
+		insecure bool
+		want     string
+	}{
+		{"", false, ""},
+		{"", true, ""},
+		{"collector:4318", false, "https://collector:4318"},
+		{"collector:4318", true, "http://collector:4318"},
+		{"[2001:db8::1]:4318", true, "http://[2001:db8::1]:4318"},
+		{"[fe80::1%eth0]:4318", true, "http://[fe80::1%25eth0]:4318"},
+		{"http://collector:4318", false, "http://collector:4318"},
+		{"http://collector:4318", true, "http://collector:4318"},
+		{"https://example.net/otlp/", false, "https://example.net/otlp/"},
+	} {
+		a := Default()
+		a.Outputs.OTLP = OTLP{Endpoint: c.endpoint, Insecure: c.insecure}
+		if got := a.Outputs.OTLP.URL(); got != c.want {
+			t.Errorf("%q, insecure %t: got %s, want %s", c.endpoint, c.insecure, got, c.want)
+		}
+		if err := a.Check(); err != nil && c.endpoint != "" {
+			t.Errorf("%q, insecure %t: %v", c.endpoint, c.insecure, err)
+		}
+	}
+}
+
 func TestHelp(t *testing.T) {
 	help := flags(t).FlagUsages()
 	for _, want := range []string{
-		"-i, --interface INTERFACE", "--max-cpu SHARE", "--threshold KIND=DURATION|COUNT", "--lean  ", "(default [any])", "(default 127.0.0.1:9777)", "--process ",
+		"-i, --interface INTERFACE", "--max-memory SIZE", "--threshold KIND=DURATION|COUNT", "--lean  ", "(default [any])", "(default 127.0.0.1:9777)", "--process ",
 	} {
 		if !strings.Contains(help, want) {
 			t.Errorf("the help lacks %q:\n%s", want, help)

@@ -58,7 +58,7 @@ var keys = []key{
 		help:  "the network interfaces to capture on, any or lo among them",
 	},
 	{
-		name: "filter", takes: "FILTER", reload: true,
+		name: "filter", takes: "FILTER",
 		value: func(a *Agent) any { return &a.Filter },
 		help:  "a tcpdump expression: the packets to look at, as tcp port 8080; what it leaves out is not even copied from the kernel",
 	},
@@ -80,12 +80,7 @@ var keys = []key{
 	{
 		name:  "lean",
 		value: func(a *Agent) any { return &a.Lean },
-		help:  "look only at segments with SYN, FIN or RST, or without payload: cheaper, and less certain",
-	},
-	{
-		name: "max_cpu", takes: "SHARE",
-		value: func(a *Agent) any { return (*share)(&a.MaxCPU) },
-		help:  "go lean when more than this share of one core is used, as 0.05 or 5%; 0 is never",
+		help:  "let the kernel pass only segments with SYN, FIN or RST, or without payload: cheaper, and less certain",
 	},
 	{
 		name: "max_connections", takes: "N",
@@ -202,12 +197,7 @@ var keys = []key{
 	{
 		name: "outputs.otlp.endpoint", takes: "HOST:PORT|URL", reload: true, example: "collector.example.net:4318",
 		value: func(a *Agent) any { return &a.Outputs.OTLP.Endpoint },
-		help:  "send findings and metrics to this OpenTelemetry collector",
-	},
-	{
-		name: "outputs.otlp.protocol", takes: "PROTOCOL", reload: true,
-		value: func(a *Agent) any { return &a.Outputs.OTLP.Protocol },
-		help:  "grpc, usually at port 4317, or http/protobuf, usually at port 4318",
+		help:  "send findings and metrics to this OpenTelemetry collector, by OTLP over HTTP, usually at port 4318: HOST:PORT, or a base URL, to which /v1/logs and /v1/metrics are added",
 	},
 	{
 		name: "outputs.otlp.headers", takes: "NAME=VALUE", reload: true, example: "{X-Scope-OrgID: network}",
@@ -218,7 +208,7 @@ var keys = []key{
 	{
 		name: "outputs.otlp.insecure", reload: true,
 		value: func(a *Agent) any { return &a.Outputs.OTLP.Insecure },
-		help:  "do without TLS; of a URL, http or https says so",
+		help:  "do without TLS, where the endpoint is HOST:PORT; of a URL, http or https says so",
 	},
 }
 

@@ -42,9 +42,6 @@ func (s Size) String() string {
 // mebibytes is a number of MiB, as -B takes it; a unit may be given.
 type mebibytes int
 
-// share is a part of one core, given as 0.05 or 5%.
-type share float64
-
 // A shape is how the value of a key is written.
 type shape int
 
@@ -170,8 +167,6 @@ func setScalar(value any, text string) error {
 		return set(v, text, ParseSize, "is not a size; write it as 512MiB or 2GiB")
 	case *mebibytes:
 		return set(v, text, parseMebibytes, "is not a number of MiB; write it as 32 or 32MiB")
-	case *share:
-		return v.parse(text)
 	default:
 		panic(fmt.Sprintf("a key of type %T", value))
 	}
@@ -198,21 +193,6 @@ func parseMebibytes(text string) (mebibytes, error) {
 	return mebibytes(size >> 20), err
 }
 
-func (v *share) parse(text string) error {
-	number, percent := strings.CutSuffix(text, "%")
-	n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
-	switch {
-	case err != nil || !(n >= 0 && n <= 100_000):
-		return errors.New("is not a share of a core; write it as 0.05 or 5%")
-	case percent:
-		n /= 100
-	case n > 1:
-		return fmt.Errorf("is more than a core; write %s%% for a share, or %g%% for that many cores", text, n*100)
-	}
-	*v = share(n)
-	return nil
-}
-
 // write is a value as the file has it.
 func write(value any) string {
 	switch v := value.(type) {
@@ -225,8 +205,6 @@ func write(value any) string {
 		return v.String()
 	case *mebibytes:
 		return fmt.Sprintf("%dMiB", *v)
-	case *share:
-		return strconv.FormatFloat(float64(*v), 'g', -1, 64)
 	}
 	v := reflect.ValueOf(value).Elem()
 	switch v.Kind() {

@@ -4,6 +4,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -67,23 +68,21 @@ tcpleak.yaml:1: the file holds a list; it should be lines of KEY: VALUE
 	{"text as the file", "tcp port 80\n", `
 tcpleak.yaml:1: the file holds a single value; it should be lines of KEY: VALUE
 `},
-	{"wrong types", "lean: perhaps\nsnapshot_length: 1.5\ntime_wait: 60\nmax_memory: much\nbuffer_size: 5KiB\nmax_cpu: 5\npprof: yes\n", `
+	{"wrong types", "lean: perhaps\nsnapshot_length: 1.5\ntime_wait: 60\nmax_memory: much\nbuffer_size: 5KiB\npprof: yes\n", `
 tcpleak.yaml:1: lean: "perhaps" is neither true nor false
 tcpleak.yaml:2: snapshot_length: "1.5" is not a whole number; write its digits alone
 tcpleak.yaml:3: time_wait: "60" is not a duration; write it with a unit, as 30s or 5m
 tcpleak.yaml:4: max_memory: "much" is not a size; write it as 512MiB or 2GiB
 tcpleak.yaml:5: buffer_size: "5KiB" is not a number of MiB; write it as 32 or 32MiB
-tcpleak.yaml:6: max_cpu: "5" is more than a core; write 5% for a share, or 500% for that many cores
-tcpleak.yaml:7: pprof: "yes" is neither true nor false
+tcpleak.yaml:6: pprof: "yes" is neither true nor false
 `},
-	{"out of range", "snapshot_length: 10\nbuffer_size: 5000\nmax_connections: 0\nmax_memory: 5MiB\ntime_wait: 0s\nmax_services: -1\nmax_cpu: -5%\n", `
+	{"out of range", "snapshot_length: 10\nbuffer_size: 5000\nmax_connections: 0\nmax_memory: 5MiB\ntime_wait: 0s\nmax_services: -1\n", `
 tcpleak.yaml:1: snapshot_length: 10 is not from 64 to 262144
 tcpleak.yaml:2: buffer_size: 5000 is not from 1 to 2047
 tcpleak.yaml:3: max_connections: 0 is not from 1 to 60000000
 tcpleak.yaml:4: max_memory: 5MiB is too little; give at least 64MiB, or 0 for no bound
 tcpleak.yaml:5: time_wait: 0s is not more than 0
 tcpleak.yaml:6: max_services: -1 is not from 1 to 10000
-tcpleak.yaml:7: max_cpu: "-5%" is not a share of a core; write it as 0.05 or 5%
 `},
 	{"a tab", "outputs:\n\tlines: true\n", `
 tcpleak.yaml:2: a tab before the text; YAML is indented with spaces
@@ -201,9 +200,20 @@ tcpleak.yaml:4: outputs.webhook.headers: outputs.webhook.url is not given; give 
 tcpleak.yaml:5: outputs.webhook.timeout: 1h0m0s is not from 1ms to 5m
 tcpleak.yaml:6: outputs.webhook.queue: 0 is not from 1 to 1000000
 `},
-	{"collector", "outputs:\n  otlp:\n    endpoint: https://example.net\n    insecure: true\n    protocol: http\n", `
+	{"collector", "outputs:\n  otlp:\n    endpoint: https://example.net\n    insecure: true\n", `
 tcpleak.yaml:4: outputs.otlp.insecure: outputs.otlp.endpoint says https; write http there, or leave this out
-tcpleak.yaml:5: outputs.otlp.protocol: "http" is not known; there are grpc and http/protobuf
+`},
+	{"collector's path", "outputs: {otlp: {endpoint: \"http://collector:4318/s3cret/v1/logs/\"}}\n", `
+tcpleak.yaml:1: outputs.otlp.endpoint: ends in /v1/logs, which the agent adds itself; leave it out
+`},
+	{"collector's query", "outputs: {otlp: {endpoint: \"http://collector:4318/?key=s3cret\"}}\n", `
+tcpleak.yaml:1: outputs.otlp.endpoint: is a URL with a ?, which OTLP does not know; leave out what follows, or use a header
+`},
+	{"collector without host", "outputs: {otlp: {endpoint: \"[]:4318\"}}\n", `
+tcpleak.yaml:1: outputs.otlp.endpoint: is neither HOST:PORT nor a URL; write it as collector.example.net:4318
+`},
+	{"collector of a port", "outputs: {otlp: {endpoint: \":4318\"}}\n", `
+tcpleak.yaml:1: outputs.otlp.endpoint: is neither HOST:PORT nor a URL; write it as collector.example.net:4318
 `},
 	{"URLs", "outputs:\n  webhook: {url: ftp://example.net/T0P-s3cret}\n  otlp: {endpoint: \"http://\"}\n", `
 tcpleak.yaml:2: outputs.webhook.url: is not a URL that begins with http:// or https://
@@ -313,9 +323,9 @@ func TestSecretsInFlags(t *testing.T) {
 }
 
 func TestWrongFlags(t *testing.T) {
-	_, err := Load("", nil, flags(t, "-s", "10", "--max-cpu=lots", "--threshold", "30s", "-i", ""))
+	_, err := Load("", nil, flags(t, "-s", "10", "--time-wait=lots", "--threshold", "30s", "-i", ""))
 	want := `--threshold: an entry without a name; write NAME=VALUE
---max-cpu: "lots" is not a share of a core; write it as 0.05 or 5%
+--time-wait: "lots" is not a duration; write it with a unit, as 30s or 5m
 --interface: there is none; give one, or [any]
 --snapshot-length: 10 is not from 64 to 262144`
 	if err == nil {
@@ -328,11 +338,11 @@ func TestWrongFlags(t *testing.T) {
 
 // A value that cannot be read leaves what the place below has, and is told of once.
 func TestWrongOverRight(t *testing.T) {
-	a, err := Load(inFile(t, "snapshot_length: 100\nmax_cpu: 10%\n"), []string{"TCPLEAK_SNAPSHOT_LENGTH=many"}, flags(t, "--max-cpu=x"))
+	a, err := Load(inFile(t, "snapshot_length: 100\ntime_wait: 90s\n"), []string{"TCPLEAK_SNAPSHOT_LENGTH=many"}, flags(t, "--time-wait=x"))
 	want := `TCPLEAK_SNAPSHOT_LENGTH: "many" is not a whole number; write its digits alone
---max-cpu: "x" is not a share of a core; write it as 0.05 or 5%`
-	if err == nil || err.Error() != want || a.SnapLen != 100 || a.MaxCPU != 0.1 {
-		t.Errorf("got %d, %g, %v", a.SnapLen, a.MaxCPU, err)
+--time-wait: "x" is not a duration; write it with a unit, as 30s or 5m`
+	if err == nil || err.Error() != want || a.SnapLen != 100 || a.TimeWait != 90*time.Second {
+		t.Errorf("got %d, %s, %v", a.SnapLen, a.TimeWait, err)
 	}
 }
 
