@@ -144,10 +144,14 @@ func (m *Metrics) Handler() http.Handler {
 }
 
 // Observe takes over what a judgement found. It must be called before the table takes in more, and always by the same
-// goroutine.
+// goroutine. Where the capture and the table have begun anew, which fewer packets than before tell, counters go on; a table that
+// outlives its capture needs packets that are numbered on.
 func (m *Metrics) Observe(o Observation) {
 	clock := m.cfg.Clock()
 	p := &picture{connections: o.Capture.Connections, bytes: o.Capture.Bytes, states: o.Analysis.Counts.States, judged: clock}
+	if o.Capture.Packets < m.totals.packets.last {
+		m.packet, m.resent = 0, nil // packets and connections are numbered from 1 again
+	}
 	m.admitFindings(&o)
 	if !clock.Before(m.due) {
 		m.count(o.Analysis, o.Now)

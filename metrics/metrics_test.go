@@ -176,6 +176,21 @@ func TestCountersOutliveTheirConnections(t *testing.T) {
 	}
 }
 
+func TestCountersGoOnWhenTheCaptureBeginsAnew(t *testing.T) {
+	w := newWorld(t, Config{}, tracker.Config{})
+	w.talk(1, 40001, 2, 80).open().resend(client, 3).say(client, tcp.RST|tcp.ACK, 0)
+	w.judge(time.Second)
+	w.table, w.packets = tracker.New(tracker.Config{}), 0
+	w.talk(1, 40002, 2, 80).open().resend(client, 2)
+	w.judge(time.Second)
+	w.expect(map[string]float64{
+		`tcpleak_service_handshake_seconds{service="10.0.0.2:80"}`:                          2,
+		`tcpleak_service_retransmitted_segments_total{role="client",service="10.0.0.2:80"}`: 3,
+		`tcpleak_service_resets_total{role="client",service="10.0.0.2:80"}`:                 1,
+		`tcpleak_capture_packets_total{}`:                                                   12,
+	})
+}
+
 func TestAScanMakesNoSeries(t *testing.T) {
 	w := newWorld(t, Config{}, tracker.Config{})
 	w.talk(1, 40001, 2, 80).open().ask()
