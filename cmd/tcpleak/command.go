@@ -133,7 +133,8 @@ func newCommand(stdout, stderr io.Writer) *cobra.Command {
 	cobra.AddTemplateFunc("wrapped", func(flags *pflag.FlagSet) string { return flags.FlagUsagesWrapped(helpWidth(stdout)) })
 	cmd.SetUsageTemplate(strings.NewReplacer(".LocalFlags.FlagUsages", "wrapped .LocalFlags", ".InheritedFlags.FlagUsages", "wrapped .InheritedFlags").
 		Replace(cmd.UsageTemplate()))
-	cmd.AddCommand(explainCommand(stdout, stderr), reportCommand(stdout, stderr), findingsCommand(stdout), interfacesCommand(stdout), manCommand())
+	cmd.AddCommand(explainCommand(stdout, stderr), reportCommand(stdout, stderr), agentCommand(stdout, stderr), findingsCommand(stdout), interfacesCommand(stdout),
+		manCommand())
 	return cmd
 }
 

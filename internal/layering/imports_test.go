@@ -71,7 +71,7 @@ var rules = map[string][]string{
 	"cmd/tcpleak": {
 		"config", "deliver", "metrics", "screen", "report", "report/page", "ladder", "diagnosis", "tracker",
 		"capture", "host", "sockets", "names", "privilege", "tcp",
-		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term",
+		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term", "github.com/prometheus/exporter-toolkit/web",
 	},
 }
 

@@ -1,0 +1,264 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/exporter-toolkit/web"
+	"github.com/spf13/cobra"
+
+	"tcpleak/capture"
+	"tcpleak/config"
+	"tcpleak/deliver"
+	"tcpleak/diagnosis"
+	"tcpleak/metrics"
+	"tcpleak/screen"
+)
+
+const agentHelp = `Watches this host's connections all the time, and says when something is wrong:
+as JSON lines on standard output, to a webhook or an OpenTelemetry collector, to
+Prometheus under /metrics, and on a page for browsers, by default at
+http://127.0.0.1:9777/.
+
+Every key of the configuration file has a variable and a flag: filter,
+TCPLEAK_FILTER, --filter. Without a file it starts with the defaults, which
+--example prints. SIGHUP reads the file again: what is a finding and where it is
+sent change at once, the rest with the next start.`
+
+func agentCommand(stdout, stderr io.Writer) *cobra.Command {
+	var path string
+	var check, example bool
+	cmd := &cobra.Command{
+		Use:     "agent [-c FILE] [flags]",
+		Short:   "Watch this host all the time, and say when something is wrong",
+		Long:    agentHelp,
+		Example: "  sudo tcpleak agent\n  sudo tcpleak agent -c /etc/tcpleak/tcpleak.yaml\n  tcpleak agent -c tcpleak.yaml --check\n  tcpleak agent --example >tcpleak.yaml",
+		Args:    cobra.NoArgs,
+
+		SilenceErrors: true, SilenceUsage: true, DisableFlagsInUseLine: true,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if example {
+				_, err := stdout.Write(config.Example())
+				return err
+			}
+			if path == "" {
+				path = os.Getenv("TCPLEAK_CONFIG")
+			}
+			load := func() (config.Agent, error) { return config.Load(path, os.Environ(), cmd.Flags()) }
+			settings, err := load()
+			if err != nil {
+				return err
+			}
+			for _, warning := range settings.Warnings() {
+				fmt.Fprintln(stderr, "tcpleak: "+oneLine(warning))
+			}
+			if check {
+				_, err := fmt.Fprintln(stdout, "the configuration is valid")
+				return err
+			}
+			a := &agent{settings: settings, load: load, stdout: stdout, asks: make(chan func())}
+			return a.run(cmd.Context(), stderr)
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVarP(&path, "config", "c", "", "read the configuration from `FILE`")
+	f.BoolVar(&check, "check", false, "say what is wrong with the configuration, and end")
+	f.BoolVar(&example, "example", false, "print a configuration file with all keys and their defaults, and end")
+	config.AddFlags(f)
+	return cmd
+}
+
+// agent is the audience of a capture that nobody looks at.
+type agent struct {
+	*watcher
+	settings config.Agent
+	load     func() (config.Agent, error)
+	stdout   io.Writer
+	metrics  *metrics.Metrics
+	out      *deliver.Dispatcher
+	composer *screen.Composer
+	judged   atomic.Int64
+	asks     chan func() // what others want to know of the table
+	reload   chan os.Signal
+}
+
+const (
+	// late is how long after a judgement the agent counts as stuck. A judgement takes a thirtieth of the time at most.
+	late = 30 * time.Second
+	// drain is how long outputs have at the end to take what is queued.
+	drain = 5 * time.Second
+)
+
+func (a *agent) run(ctx context.Context, stderr io.Writer) error {
+	s := &a.settings
+	o := options{
+		interfaces: s.Interfaces, snapLen: s.SnapLen, bufferMiB: s.BufferMiB, promiscuous: s.Promiscuous,
+		timeWait: s.TimeWait, maxConnections: s.MaxConnections, user: s.User, noProcess: !s.Process, noNames: !s.Names,
+	}
+	if s.MaxMemory > 0 {
+		o.maxMemory = fmt.Sprint(int64(s.MaxMemory))
+	}
+	j := &job{stdout: io.Discard, stderr: stderr, live: true, quiet: true, user: s.User, noProcess: !s.Process, format: "json"}
+	if err := o.prepare(j, []string{filterOf(s)}); err != nil {
+		return err
+	}
+	var err error
+	if j.rules, err = rulesOf(s); err != nil {
+		return err
+	}
+	outputs, err := a.outputs(s)
+	if err != nil {
+		return err
+	}
+	j.network = len(outputs) > 0
+	// Before privileges are given up: a port below 1024 takes some.
+	if s.Listen != "" {
+		listener, err := net.Listen("tcp", s.Listen)
+		if err != nil {
+			return fmt.Errorf("listen %s: %w: choose another address, or none with --listen ''", s.Listen, err)
+		}
+		defer listener.Close()
+		if err := web.Validate(s.WebConfig); err != nil {
+			return fmt.Errorf("%s: %w", s.WebConfig, err)
+		}
+		server := &http.Server{Handler: a.handler(), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 1 << 16}
+		go web.Serve(listener, server, &web.FlagConfig{WebConfigFile: &s.WebConfig}, slog.New(slog.DiscardHandler)) // it ends with the server
+		defer server.Close()
+		fmt.Fprintf(stderr, "tcpleak: serving %s\n", listener.Addr())
+	}
+	a.metrics = metrics.New(metrics.Config{MaxServices: s.MaxServices, ByRemote: s.LabelRemote, ByProcess: s.LabelProcess, Version: version})
+	j.begin = func(w *watcher) (audience, error) {
+		a.watcher, a.composer = w, screen.NewComposer(w.table)
+		var err error
+		// Once privileges are given up: files are opened as whoever the agent runs as.
+		a.out, err = deliver.New(outputs...)
+		return a, err
+	}
+	a.reload = make(chan os.Signal, 1)
+	signal.Notify(a.reload, syscall.SIGHUP)
+	defer signal.Stop(a.reload)
+	err = j.run(ctx)
+	if a.out != nil {
+		ctx, stop := context.WithTimeout(context.Background(), drain)
+		defer stop()
+		err = errors.Join(err, a.out.Close(ctx))
+	}
+	return err
+}
+
+// rulesOf is what is a finding. That a lean capture misses what it leaves out is none.
+func rulesOf(s *config.Agent) (*diagnosis.Rules, error) {
+	rules, err := s.Rules()
+	if err == nil && s.Lean {
+		rules.Mute(diagnosis.CaptureGap)
+	}
+	return rules, err
+}
+
+// leanFilter passes segments with SYN, FIN or RST, and those without payload: what payload there was shows in their numbers.
+const leanFilter = "(tcp[13] & 7 != 0 or ip[2:2] - ((ip[0] & 0xf) << 2) - ((tcp[12] & 0xf0) >> 2) == 0) or " +
+	"(ip6[6] == 6 and (ip6[53] & 7 != 0 or ip6[4:2] - ((ip6[52] & 0xf0) >> 2) == 0))"
+
+// filterOf is what the kernel lets pass.
+func filterOf(s *config.Agent) string {
+	switch {
+	case !s.Lean:
+		return s.Filter
+	case s.Filter == "":
+		return leanFilter
+	}
+	return "(" + s.Filter + ") and (" + leanFilter + ")"
+}
+
+func (a *agent) hear(j *judgement) error {
+	a.composer.Judge(j.Analysis, j.events, j.more...)
+	skipped := make(map[string]uint64)
+	for reason, n := range j.stats.Skipped {
+		skipped[capture.Reason(reason).String()] = n
+	}
+	a.metrics.Observe(metrics.Observation{
+		Analysis: j.Analysis, Events: j.events, Standing: a.monitor.Standing(), Now: j.now,
+		Capture: metrics.Capture{
+			Packets: j.stats.Packets, DroppedKernel: j.stats.DroppedKernel, DroppedInterface: j.stats.DroppedInterface, Skipped: skipped,
+			Table: a.table.Stats(), Connections: a.table.Len(), Bytes: a.table.Bytes(),
+		},
+	})
+	a.out.Put(j.events)
+	a.judged.Store(time.Now().UnixNano())
+	a.between()
+	return nil
+}
+
+// between answers what is asked, and reads the configuration again if it is told to.
+func (a *agent) between() {
+	for range 4 { // no more at a time: packets wait
+		select {
+		case ask := <-a.asks:
+			ask()
+		case <-a.reload:
+			a.readAgain()
+		default:
+			return
+		}
+	}
+}
+
+func (a *agent) report() error { return nil }
+
+// readAgain goes over to what the configuration says now, as far as that is possible without a new start.
+func (a *agent) readAgain() {
+	say := func(format string, args ...any) {
+		fmt.Fprintln(a.stderr, "tcpleak: "+oneLine(fmt.Sprintf(format, args...)))
+	}
+	settings, err := a.load()
+	if err != nil {
+		say("the configuration stays as it was: %v", err)
+		return
+	}
+	rules, err := rulesOf(&settings)
+	if err == nil {
+		var outputs []deliver.Config
+		if outputs, err = a.outputs(&settings); err == nil {
+			err = a.out.Reload(outputs...)
+		}
+	}
+	if err != nil {
+		say("the configuration stays as it was: %v", err)
+		return
+	}
+	a.rules = rules
+	if ok, keys := config.Reloadable(a.settings, settings); !ok {
+		say("the configuration was read again; these keys change with the next start: %s", strings.Join(keys, ", "))
+		return
+	}
+	say("the configuration was read again")
+}
+
+// ask runs f where the table may be looked at, which lasts until f returns.
+func (a *agent) ask(ctx context.Context, f func()) error {
+	done := make(chan struct{})
+	select {
+	case a.asks <- func() { defer close(done); f() }:
+		<-done
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(late):
+		return errors.New("the capture does not answer")
+	}
+}
+
+// healthy reports whether the capture is alive.
+func (a *agent) healthy() bool { return time.Now().UnixNano()-a.judged.Load() < int64(late) }

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"tcpleak/internal/kernel"
+)
+
+// agentOf starts an agent on the server, and returns what asks it.
+func (h *hosts) agent(t *testing.T, configuration string) (p *process, get func(path string) string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "tcpleak.yaml")
+	text := "interfaces: [" + kernel.Device + "]\nfilter: tcp port 80\nlisten: " + h.Server.V4.String() + ":9777\n" + configuration
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p = h.launch(t, "serving ", "tcpleak", "agent", "-c", path)
+	client := &http.Client{Timeout: hang, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(_ context.Context, network, addr string) (c net.Conn, err error) {
+			h.Server.Run(func() { c, err = net.Dial(network, addr) })
+			return c, err
+		},
+	}}
+	get = func(path string) string {
+		response, err := client.Get("http://" + h.Server.V4.String() + ":9777" + path)
+		if err != nil {
+			return err.Error()
+		}
+		defer response.Body.Close()
+		body, err := io.ReadAll(response.Body)
+		return fmt.Sprint(response.StatusCode, " ", string(body), err)
+	}
+	for began := time.Now(); !strings.HasPrefix(get("/readyz"), "200 "); time.Sleep(20 * time.Millisecond) {
+		if time.Since(began) > hang {
+			t.Fatalf("it is never ready: %s", p.stderr())
+		}
+	}
+	return p, get
+}
+
+func TestTheAgentTellsOfALeak(t *testing.T) {
+	t.Parallel()
+	h := newHosts(t)
+	agent, get := h.agent(t, "thresholds: {stuck_close_wait: 500ms}\n")
+	var forgotten *kernel.Socket
+	act(t, func() {
+		h.healthy()
+		forgotten = h.leak(h.Client)
+	})
+	raised := agent.next(t)
+	if !strings.Contains(raised.text, `"event":"raised"`) || !strings.Contains(raised.text, `"kind":"stuck_close_wait"`) || !strings.HasPrefix(raised.text, `{"id":"`) {
+		t.Errorf("the first line is %s", raised.text)
+	}
+	for path, want := range map[string]string{
+		"/metrics":            `tcpleak_findings_active{kind="stuck_close_wait",service="10.77.0.2:80",severity="warning"} 1`,
+		"/api/v1/findings":    `{"findings":[{"id":1,"kind":"stuck_close_wait"`,
+		"/api/v1/connections": `{"matches":2,"connections":[{"type":"connection"`,
+		"/api/v1/connections?filter=state:CLOSE_WAIT&limit=5": `{"matches":1,`,
+		"/api/v1/connections?limit=-1":                        `400 limit: a number from 0 to 1000 is wanted`,
+		"/api/v1/connections?filter=age%3Esoon":               `400 filter: `,
+		"/":                                                   `The server 10.77.0.2:80 has not closed its end`,
+		"/healthz":                                            "200 ok",
+		"/nothing":                                            "404 ",
+	} {
+		if got := get(path); !strings.Contains(got, want) {
+			t.Errorf("%s has not %q: %.600s", path, want, got)
+		}
+	}
+	act(t, forgotten.Close)
+	if cleared := agent.next(t); !strings.Contains(cleared.text, `"event":"cleared"`) {
+		t.Errorf("then %s", cleared.text)
+	}
+	if lines, status := agent.interrupt(t); status != statusOK || len(lines) > 0 {
+		t.Errorf("exit status %d, and more lines %s: %s", status, lines, agent.stderr())
+	}
+}
+
+func TestTheAgentReadsItsConfigurationAgain(t *testing.T) {
+	t.Parallel()
+	h := newHosts(t)
+	agent, _ := h.agent(t, "thresholds: {stuck_close_wait: 1h}\n")
+	path := agent.cmd.Args[3]
+	act(t, func() { h.leak(h.Client) })
+	old, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	say := func(text, want string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := agent.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		for began := time.Now(); !strings.Contains(agent.stderr(), want); time.Sleep(20 * time.Millisecond) {
+			if time.Since(began) > hang {
+				t.Fatalf("it never says %q: %s", want, agent.stderr())
+			}
+		}
+	}
+	say("nonsense: 1\n", "the configuration stays as it was: ")
+	say(strings.Replace(string(old), "1h", "500ms", 1), "the configuration was read again")
+	if raised := agent.next(t); !strings.Contains(raised.text, `"kind":"stuck_close_wait"`) {
+		t.Errorf("the first line is %s", raised.text)
+	}
+	say(strings.Replace(string(old), "port 80", "port 81", 1), "these keys change with the next start: filter")
+}

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"cmp"
+	"os"
+
+	"tcpleak/config"
+	"tcpleak/deliver"
+)
+
+// outputs are where the settings send events.
+func (a *agent) outputs(s *config.Agent) ([]deliver.Config, error) {
+	var all []deliver.Config
+	host, err := os.Hostname()
+	if err != nil {
+		host = "" // the receiver knows whom it talks to
+	}
+	if o := &s.Outputs; o.Lines {
+		to, name := a.stdout, "standard output"
+		if o.LinesFile != "" {
+			name = o.LinesFile
+			to = &appended{name: o.LinesFile}
+		}
+		all = append(all, deliver.Config{Output: deliver.NewLines(name, to)})
+	}
+	if w := &s.Outputs.Webhook; w.URL != "" {
+		out, err := deliver.NewWebhook(deliver.WebhookConfig{
+			Endpoint: deliver.Endpoint{URL: w.URL, Headers: w.Headers, TokenFile: w.TokenFile}, Host: host,
+		})
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, deliver.Config{Output: out, Capacity: w.Queue, Timeout: w.Timeout})
+	}
+	if c := &s.Outputs.OTLP; c.Endpoint != "" {
+		out, err := deliver.NewOTLP(a.collector(s, host))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, deliver.Config{Output: out})
+	}
+	return all, nil
+}
+
+func (a *agent) collector(s *config.Agent, host string) deliver.OTLPConfig {
+	return deliver.OTLPConfig{
+		Endpoint: deliver.Endpoint{URL: s.Outputs.OTLP.URL(), Headers: s.Outputs.OTLP.Headers}, Host: host, Version: version,
+	}
+}
+
+// appended is a file that is opened for each batch of lines, so that it may be rotated away.
+type appended struct{ name string }
+
+func (f *appended) Write(b []byte) (int, error) {
+	file, err := os.OpenFile(f.name, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
+	if err != nil {
+		return 0, err
+	}
+	n, err := file.Write(b)
+	return n, cmp.Or(err, file.Close())
+}
