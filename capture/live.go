@@ -13,6 +13,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/google/gopacket"
 	"github.com/google/gopacket/pcap"
 
 	"tcpleak/tcp"
@@ -232,6 +233,7 @@ type drops struct{ kernel, device uint64 }
 type load struct {
 	segments []tcp.Segment // Packet counts from the load's first packet
 	totals   totals
+	newest   int64  // time of the packet that came last
 	laidOut  []byte // the packets as they are saved
 	from     *listener
 	err      error // the listener has ended
@@ -258,55 +260,73 @@ func (l *listener) run(s *liveSource) {
 	defer l.handle.Close()
 	defer l.countDrops(s)
 	at := l.newLoad()
-	for {
+	var failed error
+	var over <-chan time.Time
+	for at != nil {
 		select {
 		case <-l.done:
 			return
 		default:
 		}
 		data, info, err := l.handle.ZeroCopyReadPacketData()
-		switch err {
-		case nil:
-		case pcap.NextErrorTimeoutExpired:
-			l.countDrops(s)
-			if at = l.send(at); at == nil {
-				return
+		if err == nil {
+			last := false
+			if s.most > 0 {
+				n := s.taken.Add(1)
+				if n > s.most {
+					l.send(at)
+					return
+				}
+				last = n == s.most
+			}
+			l.enter(at, data, info)
+			if at.full() || last {
+				l.countDrops(s)
+				at = l.send(at)
 			}
 			continue
-		default:
-			at.err = l.failure(err)
+		}
+		if err != pcap.NextErrorTimeoutExpired && failed == nil {
+			// What the kernel has kept is still to come: libpcap reports the failure first, and the kernel hands over an
+			// unfinished block only when its time is up.
+			failed, over = l.failure(err), time.After(2*s.timeout)
+		}
+		l.countDrops(s)
+		if failed == nil {
+			at = l.send(at)
+			continue
+		}
+		select {
+		case <-over:
+			at.err = failed
 			l.send(at)
 			return
-		}
-		last := false
-		if s.most > 0 {
-			n := s.taken.Add(1)
-			if n > s.most {
-				l.send(at)
-				return
-			}
-			last = n == s.most
-		}
-		t := info.Timestamp.UnixNano()
-		at.totals.seen(t)
-		if l.layout != nil {
-			at.laidOut = l.layout.appendPacket(at.laidOut, l.index, t, data[:min(len(data), maxPacket)], info.Length)
-		}
-		at.segments = at.segments[:len(at.segments)+1]
-		seg := &at.segments[len(at.segments)-1]
-		seg.Time, seg.Packet = t, at.totals.packets
-		r := l.decode(seg, l.link, data, info.Length)
-		at.totals.count(r)
-		if r != decoded {
-			at.segments = at.segments[:len(at.segments)-1]
-		}
-		if len(at.segments) == cap(at.segments) || len(at.laidOut) >= writeAhead || t-at.totals.first > int64(liveDelay) || last {
-			l.countDrops(s)
-			if at = l.send(at); at == nil {
-				return
-			}
+		case <-time.After(time.Millisecond): // errors do not wait
 		}
 	}
+}
+
+// enter puts a packet into a load, which is not full.
+func (l *listener) enter(at *load, data []byte, info gopacket.CaptureInfo) {
+	t := info.Timestamp.UnixNano()
+	at.totals.seen(t)
+	if l.layout != nil {
+		at.laidOut = l.layout.appendPacket(at.laidOut, l.index, t, data[:min(len(data), maxPacket)], info.Length)
+	}
+	at.newest = t
+	at.segments = at.segments[:len(at.segments)+1]
+	seg := &at.segments[len(at.segments)-1]
+	seg.Time, seg.Packet = t, at.totals.packets
+	r := l.decode(seg, l.link, data, info.Length)
+	at.totals.count(r)
+	if r != decoded {
+		at.segments = at.segments[:len(at.segments)-1]
+	}
+}
+
+// full reports whether a load has waited long enough or holds enough.
+func (at *load) full() bool {
+	return len(at.segments) == cap(at.segments) || len(at.laidOut) >= writeAhead || at.newest-at.totals.first > int64(liveDelay)
 }
 
 // failure says why an interface cannot be read any more.

@@ -20,10 +20,18 @@ func live(t *testing.T, filter string, names ...string) Source {
 	return liveWith(t, Config{Filter: filter}, names...)
 }
 
+// quick fills in what suits tests.
+func quick(cfg Config) Config {
+	cfg.Encaps, cfg.Timeout = new(tcp.EncapTable), 50*time.Millisecond
+	if cfg.BufferBytes == 0 {
+		cfg.BufferBytes = 2 << 20
+	}
+	return cfg
+}
+
 func liveWith(t *testing.T, cfg Config, names ...string) Source {
 	t.Helper()
-	cfg.Encaps, cfg.BufferBytes, cfg.Timeout = new(tcp.EncapTable), 2<<20, 50*time.Millisecond
-	s, err := OpenLive(names, cfg)
+	s, err := OpenLive(names, quick(cfg))
 	if err != nil {
 		if strings.Contains(err.Error(), "no right to capture") {
 			t.Skip("run as root: sudo make test")
@@ -174,6 +182,12 @@ func TestInterfacesThatCannotBeOpenedSayWhy(t *testing.T) {
 	_, err := OpenLive([]string{"none0"}, Config{Encaps: new(tcp.EncapTable)})
 	if err == nil || !strings.HasPrefix(err.Error(), "none0: no such interface: there are any, ") {
 		t.Error(err)
+	}
+	for _, names := range [][]string{{"lo", "any", "lo"}, {"lo", ""}} {
+		_, err = OpenLive(names, Config{Encaps: new(tcp.EncapTable)})
+		if err == nil || !strings.HasPrefix(err.Error(), fmt.Sprintf("interface %q is given twice or has no name: name each of them once, of any, ", names[len(names)-1])) {
+			t.Error(err)
+		}
 	}
 	_, err = OpenLive([]string{"lo"}, Config{Filter: "tcp prot 80", Encaps: new(tcp.EncapTable)})
 	if err == nil || !strings.HasPrefix(err.Error(), `filter "tcp prot 80": `) {
