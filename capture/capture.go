@@ -1,4 +1,4 @@
-// Package capture turns capture files and live interfaces into TCP segments.
+// Package capture turns capture files and live interfaces into TCP segments, whose packets it can save as they were.
 //
 // Every header between the link and TCP is walked by hand. gopacket's decoders index past the end of short GRE, PPPoE,
 // MPLS, ERSPAN and PPP headers, take a payload's length from the captured bytes, and allocate; its file readers know eight

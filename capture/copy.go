@@ -60,7 +60,8 @@ func CopyPackets(ctx context.Context, s Source, keep func(packet uint64) bool, w
 }
 
 // SavePackets is CopyPackets to a file; "-" is standard output. A file of that name is replaced when all is written, so
-// that after a failure it is as it was. None that s reads is written to.
+// that after a failure it is as it was; only what is no regular file, as a named pipe, is written to at once. None that s reads
+// is written to.
 func SavePackets(ctx context.Context, s Source, keep func(packet uint64) bool, name string) (packets uint64, err error) {
 	if name == "-" {
 		return CopyPackets(ctx, s, keep, namedWriter{os.Stdout, "standard output"})

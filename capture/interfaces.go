@@ -20,8 +20,7 @@ type Interface struct {
 	Running     bool // with a carrier, or in no need of one
 	Loopback    bool
 
-	// LinkType is libpcap's name without LINKTYPE_, as in SourceStats; "" where only capturing would tell. Whether it is
-	// one that is understood, too.
+	// LinkType is libpcap's name without LINKTYPE_, as in SourceStats; "" where only capturing would tell.
 	LinkType string
 }
 
