@@ -121,26 +121,6 @@ func sound(t *testing.T, name string) Stats {
 	return stats
 }
 
-func TestAFileThatCannotGrowEndsWithAWholePacket(t *testing.T) {
-	mixed := newFileLayout([]tapWritten{{uint32(linkEthernet), "eth0"}, {uint32(linkSLL2), "any"}}, true)
-	for name, layout := range map[string]*fileLayout{"pcap": ethernetLayout, "pcapng": mixed} {
-		t.Run(name, func(t *testing.T) {
-			out := filepath.Join(smallDisk(t, "256k"), "out")
-			recs := packetsOf(2000)
-			for i := range recs {
-				recs[i].on = i % 2 % len(layout.taps)
-			}
-			s := saveAll(t, Save{Name: out}, layout, recs)
-			var stats Stats
-			s.enter(&stats)
-			diff(t, "error", out+": cannot be written: no space left on device", stats.SaveError)
-			if saved := sound(t, out).Packets; saved != stats.Saved || saved < 200 {
-				t.Errorf("%d packets in the file, %d said to be saved", saved, stats.Saved)
-			}
-		})
-	}
-}
-
 func TestAFileThatCannotBeBegunIsAnError(t *testing.T) {
 	dir := t.TempDir()
 	for name, want := range map[string]string{
