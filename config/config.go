@@ -233,12 +233,15 @@ type problem struct {
 }
 
 func (p *problems) addf(line int, format string, args ...any) {
-	if len(p.all) == maxProblems {
+	if p.full() {
 		p.more++
 		return
 	}
 	p.all = append(p.all, problem{line, fmt.Errorf(format, args...)})
 }
+
+// full reports whether further errors are only counted.
+func (p *problems) full() bool { return len(p.all) == maxProblems }
 
 // err joins the errors, those in the file first, from its top down.
 func (p *problems) err() error {

@@ -83,10 +83,17 @@ type entry struct {
 	text string
 }
 
+// maxEntries is how many entries a list or map may have: more than any is good for, few enough to compare each with each.
+const maxEntries = 1000
+
 // take puts settings into the Agent, each over what is there.
 func (a *Agent) take(settings []setting, wrong *problems) {
 	for _, s := range settings {
 		value := s.key.value(a)
+		if len(s.entries) > maxEntries {
+			wrong.addf(s.from.line, "%s: has %d entries; %d are the most", s.key.label(s.from, ""), len(s.entries), maxEntries)
+			continue
+		}
 		switch shapeOf(value) {
 		case scalar:
 			if err := setScalar(value, s.text); err != nil {

@@ -358,6 +358,16 @@ func TestVariablesOfKubernetes(t *testing.T) {
 	}
 }
 
+func TestManyEntries(t *testing.T) {
+	path := inFile(t, "interfaces: ["+strings.Repeat("a,", maxEntries+1)+"]\nonly: ["+strings.Repeat("\n  leak,", maxEntries+1)+"]\n")
+	_, err := Load(path, nil, nil)
+	want := `tcpleak.yaml:1: interfaces: has 1001 entries; 1000 are the most
+tcpleak.yaml:2: only: has 1001 entries; 1000 are the most`
+	if err == nil || err.Error() != want {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestManyErrors(t *testing.T) {
 	_, err := Load(inFile(t, strings.Repeat("- x\n", 3)+strings.Repeat("", 1)), nil, nil)
 	if err == nil || strings.Count(err.Error(), "\n") != 0 {
