@@ -1,9 +1,9 @@
 // Package config reads what the agent is to do from a file, the environment and flags.
 //
 // Every key of the file has a variable and a flag of the same name: outputs.webhook.url, TCPLEAK_OUTPUTS_WEBHOOK_URL and
-// --outputs-webhook-url. What is given in several places is taken from the flags, then the environment, then the file, then
-// the defaults. A list replaces the one below it; a map, of thresholds or headers, is added to it entry by entry. An empty
-// variable counts as not set.
+// --outputs-webhook-url; only --interface and --threshold are in the singular. What is given in several places is taken
+// from the flags, then the environment, then the file, then the defaults. A list replaces the one below it; a map, of
+// thresholds or headers, is added to it entry by entry. An empty variable counts as not set.
 //
 // What may be secret comes from a file of its own or the environment, and no error repeats it.
 package config
