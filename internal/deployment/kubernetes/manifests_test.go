@@ -115,6 +115,23 @@ func agentOf(t *testing.T, d appsv1.DaemonSet) corev1.Container {
 	panic("unreachable")
 }
 
+// settings are those of the agent's file that the manifests depend on.
+type settings struct{ Listen, User string }
+
+func configured(t *testing.T, all objects) (s settings) {
+	t.Helper()
+	for name := range all {
+		if !strings.HasPrefix(name, "ConfigMap/") {
+			continue
+		}
+		file := decode[corev1.ConfigMap](t, all, name).Data["tcpleak.yaml"]
+		if err := yaml.Unmarshal([]byte(file), &s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return s
+}
+
 var variants = map[string][]string{
 	"plain":                    nil,
 	"without processes":        {"no-processes"},
@@ -281,21 +298,19 @@ func TestOnlyTheProxyGetsAToken(t *testing.T) {
 	}
 }
 
+// What stays root may send signals to all of the node's that is root's.
+func TestTheAgentBecomesSomebodyElse(t *testing.T) {
+	if got := configured(t, build(t)).User; got != "65534" {
+		t.Errorf("the agent becomes %q, not nobody", got)
+	}
+}
+
 // Without a host, the kubelet asks at the node's address, where a listener on the loopback address does not answer.
 func TestProbesAskWhereTheAgentListens(t *testing.T) {
 	all := build(t)
 	d := decode[appsv1.DaemonSet](t, all, "DaemonSet/tcpleak")
 	agent := agentOf(t, d)
-	var listen string
-	for name := range all {
-		if strings.HasPrefix(name, "ConfigMap/") {
-			var file struct{ Listen string }
-			if err := yaml.Unmarshal([]byte(decode[corev1.ConfigMap](t, all, name).Data["tcpleak.yaml"]), &file); err != nil {
-				t.Fatal(err)
-			}
-			listen = file.Listen
-		}
-	}
+	listen := configured(t, all).Listen
 	for name, p := range map[string]*corev1.Probe{"/healthz": agent.LivenessProbe, "/readyz": agent.ReadinessProbe, "/healthz ": agent.StartupProbe} {
 		if got := p.HTTPGet.Host + ":" + p.HTTPGet.Port.String(); got != listen || p.HTTPGet.Path != strings.TrimSpace(name) {
 			t.Errorf("a probe asks %s%s, the agent listens at %s for %s", got, p.HTTPGet.Path, listen, name)
