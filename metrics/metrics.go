@@ -143,6 +143,9 @@ func (m *Metrics) Handler() http.Handler {
 	})
 }
 
+// Gatherer returns what a scrape returns, for those who send it elsewhere. It may be used concurrently.
+func (m *Metrics) Gatherer() prometheus.Gatherer { return m.registry }
+
 // Observe takes over what a judgement found. It must be called before the table takes in more, and always by the same
 // goroutine. Where the capture and the table have begun anew, which fewer packets than before tell, counters go on; a table that
 // outlives its capture needs packets that are numbered on.

@@ -67,7 +67,7 @@ func agentCommand(stdout, stderr io.Writer) *cobra.Command {
 				_, err := fmt.Fprintln(stdout, "the configuration is valid")
 				return err
 			}
-			a := &agent{settings: settings, load: load, stdout: stdout, asks: make(chan func())}
+			a := &agent{path: path, settings: settings, load: load, stdout: stdout, asks: make(chan func())}
 			return a.run(cmd.Context(), stderr)
 		},
 	}
@@ -83,11 +83,13 @@ func agentCommand(stdout, stderr io.Writer) *cobra.Command {
 // agent is the audience of a capture that nobody looks at.
 type agent struct {
 	*watcher
+	path     string // of the configuration; "" is none
 	settings config.Agent
 	load     func() (config.Agent, error)
 	stdout   io.Writer
 	metrics  *metrics.Metrics
 	out      *deliver.Dispatcher
+	sent     *deliver.Metrics // nil without a collector
 	composer *screen.Composer
 	judged   atomic.Int64
 	asks     chan func() // what others want to know of the table
@@ -122,7 +124,9 @@ func (a *agent) run(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	j.network = len(outputs) > 0
+	j.network = s.Outputs.Webhook.URL != "" || s.Outputs.OTLP.Endpoint != ""
+	j.reads = []string{a.path, s.WebConfig, s.Outputs.Webhook.TokenFile, "/etc/ssl", "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"}
+	j.writes = []string{s.Outputs.LinesFile}
 	// Before privileges are given up: a port below 1024 takes some.
 	if s.Listen != "" {
 		listener, err := net.Listen("tcp", s.Listen)
@@ -143,7 +147,10 @@ func (a *agent) run(ctx context.Context, stderr io.Writer) error {
 		a.watcher, a.composer = w, screen.NewComposer(w.table)
 		var err error
 		// Once privileges are given up: files are opened as whoever the agent runs as.
-		a.out, err = deliver.New(outputs...)
+		if a.out, err = deliver.New(outputs...); err != nil || s.Outputs.OTLP.Endpoint == "" {
+			return a, err
+		}
+		a.sent, err = deliver.NewMetrics(a.collector(s), 0, a.metrics.Gatherer())
 		return a, err
 	}
 	a.reload = make(chan os.Signal, 1)
@@ -154,6 +161,9 @@ func (a *agent) run(ctx context.Context, stderr io.Writer) error {
 		ctx, stop := context.WithTimeout(context.Background(), drain)
 		defer stop()
 		err = errors.Join(err, a.out.Close(ctx))
+		if a.sent != nil {
+			err = errors.Join(err, a.sent.Close(ctx))
+		}
 	}
 	return err
 }

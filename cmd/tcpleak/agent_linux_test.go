@@ -20,7 +20,7 @@ import (
 func (h *hosts) agent(t *testing.T, configuration string) (p *process, get func(path string) string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "tcpleak.yaml")
-	text := "interfaces: [" + kernel.Device + "]\nfilter: tcp port 80\nlisten: " + h.Server.V4.String() + ":9777\n" + configuration
+	text := "interfaces: [" + kernel.Device + "]\nfilter: tcp port 80\nlisten: " + h.Server.V4.String() + ":9777\nuser: root\n" + configuration
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -11,10 +11,6 @@ import (
 // outputs are where the settings send events.
 func (a *agent) outputs(s *config.Agent) ([]deliver.Config, error) {
 	var all []deliver.Config
-	host, err := os.Hostname()
-	if err != nil {
-		host = "" // the receiver knows whom it talks to
-	}
 	if o := &s.Outputs; o.Lines {
 		to, name := a.stdout, "standard output"
 		if o.LinesFile != "" {
@@ -25,7 +21,7 @@ func (a *agent) outputs(s *config.Agent) ([]deliver.Config, error) {
 	}
 	if w := &s.Outputs.Webhook; w.URL != "" {
 		out, err := deliver.NewWebhook(deliver.WebhookConfig{
-			Endpoint: deliver.Endpoint{URL: w.URL, Headers: w.Headers, TokenFile: w.TokenFile}, Host: host,
+			Endpoint: deliver.Endpoint{URL: w.URL, Headers: w.Headers, TokenFile: w.TokenFile}, Host: hostName(),
 		})
 		if err != nil {
 			return nil, err
@@ -33,7 +29,7 @@ func (a *agent) outputs(s *config.Agent) ([]deliver.Config, error) {
 		all = append(all, deliver.Config{Output: out, Capacity: w.Queue, Timeout: w.Timeout})
 	}
 	if c := &s.Outputs.OTLP; c.Endpoint != "" {
-		out, err := deliver.NewOTLP(a.collector(s, host))
+		out, err := deliver.NewOTLP(a.collector(s))
 		if err != nil {
 			return nil, err
 		}
@@ -42,10 +38,19 @@ func (a *agent) outputs(s *config.Agent) ([]deliver.Config, error) {
 	return all, nil
 }
 
-func (a *agent) collector(s *config.Agent, host string) deliver.OTLPConfig {
+func (a *agent) collector(s *config.Agent) deliver.OTLPConfig {
 	return deliver.OTLPConfig{
-		Endpoint: deliver.Endpoint{URL: s.Outputs.OTLP.URL(), Headers: s.Outputs.OTLP.Headers}, Host: host, Version: version,
+		Endpoint: deliver.Endpoint{URL: s.Outputs.OTLP.URL(), Headers: s.Outputs.OTLP.Headers}, Host: hostName(), Version: version,
 	}
+}
+
+// hostName is "" where it is not known: the receiver knows whom it talks to.
+func hostName() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	return name
 }
 
 // appended is a file that is opened for each batch of lines, so that it may be rotated away.

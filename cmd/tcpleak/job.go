@@ -47,17 +47,18 @@ type job struct {
 	later          []string  // see bid
 
 	// For a live capture.
-	interfaces []string
-	selects    func(a, b netip.AddrPort) bool   // what the filter lets pass
-	begin      func(*watcher) (audience, error) // who is told, if not a terminal or lines; once privileges are given up
-	network    bool                             // connections are made
-	user       string                           // to become; "" is whoever called sudo
-	noProcess  bool
-	lines      bool   // also on a terminal: no screen
-	saved      string // the file that packets are saved to; "" is none
-	socket     func(*tracker.Connection, tracker.Role) (diagnosis.Socket, bool)
-	fromKernel []diagnosis.Finding
-	annotate   func(*diagnosis.Analysis) // names processes in findings; nil where none are known
+	interfaces    []string
+	selects       func(a, b netip.AddrPort) bool   // what the filter lets pass
+	begin         func(*watcher) (audience, error) // who is told, if not a terminal or lines; once privileges are given up
+	network       bool                             // connections are made
+	reads, writes []string                         // files that are opened later
+	user          string                           // to become; "" is whoever called sudo
+	noProcess     bool
+	lines         bool   // also on a terminal: no screen
+	saved         string // the file that packets are saved to; "" is none
+	socket        func(*tracker.Connection, tracker.Role) (diagnosis.Socket, bool)
+	fromKernel    []diagnosis.Finding
+	annotate      func(*diagnosis.Analysis) // names processes in findings; nil where none are known
 }
 
 func (j *job) run(ctx context.Context) error {

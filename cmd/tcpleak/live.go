@@ -189,16 +189,16 @@ func (w *watcher) askKernel() (stop func()) {
 // giveUpPrivileges keeps nothing but what is needed from now on.
 func (w *watcher) giveUpPrivileges() error {
 	user := w.user
-	if user == "" && privilege.ByRootItself() {
+	if user == "" && w.begin == nil && privilege.ByRootItself() {
 		user = "root" // without capabilities; another could not write the files that root names
 	}
 	var write []string
-	for _, name := range []string{w.saved, w.page} {
+	for _, name := range append([]string{w.saved, w.page}, w.writes...) {
 		if name != "" && name != "-" {
 			write = append(write, filepath.Dir(name))
 		}
 	}
-	dropped, err := privilege.Drop(privilege.Config{User: user, Processes: !w.noProcess && w.host != nil, Write: write, Network: w.network})
+	dropped, err := privilege.Drop(privilege.Config{User: user, Processes: !w.noProcess && w.host != nil, Read: w.reads, Write: write, Network: w.network})
 	if err != nil {
 		return err
 	}
