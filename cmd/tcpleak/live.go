@@ -96,6 +96,9 @@ func (j *job) watch(ctx context.Context, source capture.Source) error {
 
 // follow takes in what the source delivers until it ends.
 func (w *watcher) follow() error {
+	if w.saved == "-" {
+		outliveReader()
+	}
 	asked := make(chan os.Signal, 1)
 	defer onSnapshotSignal(asked)()
 	batch := make([]tcp.Segment, batchSize)
