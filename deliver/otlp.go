@@ -31,10 +31,10 @@ import (
 // port (4317) does not do.
 type OTLPConfig struct {
 	Endpoint
-	Name    string // "otlp" and the URL's host if it is ""
-	Host    string // host.name
-	Version string // service.version
-	Start   string // service.instance.id, absent if it is ""
+	Name     string // "otlp" and the URL's host if it is ""
+	Host     string // host.name
+	Version  string // service.version
+	Instance string // service.instance.id, absent if it is ""
 }
 
 // open checks config for a signal, "logs" or "metrics".
@@ -63,7 +63,7 @@ func (config OTLPConfig) open(signal string) (c *client, name string, err error)
 // resource describes who sends.
 func (config OTLPConfig) resource() *resource.Resource {
 	attributes := []attribute.KeyValue{attribute.String("service.name", "tcpleak")}
-	for _, a := range [][2]string{{"service.version", config.Version}, {"service.instance.id", config.Start}, {"host.name", config.Host}} {
+	for _, a := range [][2]string{{"service.version", config.Version}, {"service.instance.id", config.Instance}, {"host.name", config.Host}} {
 		if a[1] != "" {
 			attributes = append(attributes, attribute.String(a[0], report.Clean(a[1])))
 		}

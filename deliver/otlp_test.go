@@ -114,7 +114,7 @@ func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func otlpConfig(c *collector) deliver.OTLPConfig {
-	return deliver.OTLPConfig{Endpoint: deliver.Endpoint{URL: c.URL}, Host: "web1", Version: "1.2", Start: "0123456789abcdef"}
+	return deliver.OTLPConfig{Endpoint: deliver.Endpoint{URL: c.URL}, Host: "web1", Version: "1.2", Instance: "0123456789abcdef"}
 }
 
 func exporter(t *testing.T, c *collector) *deliver.OTLP {
