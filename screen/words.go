@@ -123,13 +123,7 @@ func clock(at, now int64, location *time.Location) string {
 // culprit names who is at fault for f.
 func (l *look) culprit(f *diagnosis.Finding) string {
 	c := f.Culprit
-	service := ""
-	if f.Service.IsValid() {
-		service = f.Service.String()
-		if f.Service.Port() == 0 {
-			service = f.Service.Addr().String()
-		}
-	}
+	service := f.ServiceText()
 	switch {
 	case f.Culprits > 1:
 		text := count(uint64(f.Culprits), c.Role.String())
