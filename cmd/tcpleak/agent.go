@@ -107,7 +107,7 @@ func (a *agent) run(ctx context.Context, stderr io.Writer) error {
 	s := &a.settings
 	o := options{
 		interfaces: s.Interfaces, snapLen: s.SnapLen, bufferMiB: s.BufferMiB, promiscuous: s.Promiscuous,
-		timeWait: s.TimeWait, maxConnections: s.MaxConnections, user: s.User, noProcess: !s.Process, noNames: !s.Names,
+		timeWait: s.TimeWait, maxConnections: s.MaxConnections, noNames: !s.Names,
 	}
 	if s.MaxMemory > 0 {
 		o.maxMemory = fmt.Sprint(int64(s.MaxMemory))

@@ -175,7 +175,6 @@ func (j *job) explain(ctx context.Context, ch choice) error {
 // pick returns the connections that are meant, at most maxExplained of those at an address, the ones with findings first;
 // and the numbers of the others.
 func pick(a *diagnosis.Analysis, ch choice) (connections []tracker.Connection, more []uint64, err error) {
-	byID := func(id uint64) bool { return id != 0 }
 	switch {
 	case ch.ids != nil || ch.addr != tcp.Addr{}:
 	case len(a.Findings) == 0:
@@ -187,10 +186,10 @@ func pick(a *diagnosis.Analysis, ch choice) (connections []tracker.Connection, m
 		}
 		f := &a.Findings[ch.finding-1]
 		example := f.Example
-		if !byID(example) && len(f.Connections) > 0 {
+		if example == 0 && len(f.Connections) > 0 {
 			example = f.Connections[0]
 		}
-		if !byID(example) {
+		if example == 0 {
 			return nil, nil, fmt.Errorf("finding %d, %s, is about the capture, not about a connection", ch.finding, f.Kind)
 		}
 		ch.ids = []uint64{example}
