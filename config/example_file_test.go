@@ -3,6 +3,7 @@ package config
 import (
 	"flag"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -87,6 +88,18 @@ func TestExamplesAreKeys(t *testing.T) {
 		defaults := Default()
 		if k := &keys[i]; k.example != "" && same(k.value(&a), k.value(&defaults)) {
 			t.Errorf("the example for %s is the default", k.name)
+		}
+	}
+}
+
+func TestShippedFilesAreValid(t *testing.T) {
+	paths, err := filepath.Glob("../deploy/*/tcpleak.yaml")
+	if err != nil || len(paths) < 2 {
+		t.Fatalf("%v, %v: want those of systemd and Kubernetes", paths, err)
+	}
+	for _, path := range paths {
+		if _, err := Load(path, nil, nil); err != nil {
+			t.Errorf("%s: %v", path, err)
 		}
 	}
 }
