@@ -101,7 +101,7 @@ func BenchmarkDecode(b *testing.B) {
 			s := &fileSource{decoder: decoder{encaps: new(tcp.EncapTable)}}
 			var buf []byte
 			for i := range s.records {
-				s.records[i] = record{int64(i), uint32(len(buf)), uint32(len(c.b)), len(c.b)}
+				s.records[i] = record{time: int64(i), at: uint32(len(buf)), kept: uint32(len(c.b)), wire: len(c.b)}
 				buf = append(buf, c.b...)
 			}
 			batch := make([]tcp.Segment, len(s.records))

@@ -35,7 +35,7 @@ type Source interface {
 type Config struct {
 	Filter string          // tcpdump expression; "" lets everything pass
 	Encaps *tcp.EncapTable // gives VLANs and tunnels their ids; required
-	Names  Names           // learns the names of servers; may be nil. A source opened by Again or Reopen has none
+	Names  Names           // learns the names of servers; may be nil. A source opened by Divide or Reopen has none
 
 	// For files only.
 	Spool bool // keep what comes through pipes in a temporary file in $TMPDIR, so that it can be read again

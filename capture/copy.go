@@ -177,15 +177,15 @@ func (c *copier) meet(t *tap) {
 	c.metNanos = c.metNanos || t.nanos
 }
 
-// take is for packets of the same tap, numbered from number.
-func (c *copier) take(number uint64, records []record, on *tap, buf []byte) {
+// take is for packets of the same tap.
+func (c *copier) take(records []record, on *tap, buf []byte) {
 	for i := range records {
-		if c.err != nil || !c.keep(number+uint64(i)) {
+		p := &records[i]
+		if c.err != nil || !c.keep(p.number) {
 			continue
 		}
 		at, known := c.index[on.network]
 		if c.out != nil {
-			p := &records[i]
 			c.err = c.out.write(at, p.time, buf[p.at:][:p.kept], p.wire)
 			c.packets++
 			continue

@@ -42,16 +42,6 @@ func OpenFiles(names []string, cfg Config) (Source, error) {
 	return s, nil
 }
 
-// Again is Reopen where that is cheap: ok is false with pipes, interfaces, compressed files and filters.
-func Again(s Source, encaps *tcp.EncapTable) (again Source, ok bool, err error) {
-	files, ok := s.(*fileSource)
-	if !ok || !files.cheap {
-		return nil, false, nil
-	}
-	again, err = Reopen(s, encaps)
-	return again, err == nil, err
-}
-
 // Reopen opens the files of s once more, from their beginning and with the same filter, with their ids of encapsulations in
 // another table: the two sources deliver the same, as far as s was opened. s may be in use or closed. What came through a
 // pipe is there only with Config.Spool, as far as s has read it; an interface cannot be read again.
@@ -179,7 +169,9 @@ type fileSource struct {
 	active  []*file            // a heap, the file with the earliest packet first
 	err     error              // why nothing more comes
 	copier  *copier            // takes the packets as they are, undecoded; usually nil
-	records [64]record         // few enough that these and their headers stay in the first cache
+
+	division *division  // nil if all segments are delivered
+	records  [64]record // few enough that these and their headers stay in the first cache
 
 	reading sync.Mutex // held by Read, so that Close closes no file under it
 	done    chan struct{}
@@ -415,7 +407,7 @@ func (s *fileSource) fill(batch []tcp.Segment, limit int) (n int) {
 		}
 		f := s.active[0]
 		p := &f.head
-		s.records[0] = record{p.time, 0, uint32(len(p.data)), p.wire}
+		s.records[0] = record{time: p.time, kept: uint32(len(p.data)), wire: p.wire}
 		f.count++
 		n += s.take(batch[n:], s.records[:1], p.on, p.data)
 		// One by one is for files that overlap, and for the packet across the end of the buffer.
@@ -454,17 +446,34 @@ func (s *fileSource) others() int64 {
 
 // take enters packets and what became of them, and returns how many segments they gave. batch has room for as many.
 func (s *fileSource) take(batch []tcp.Segment, records []record, on *tap, buf []byte) (n int) {
-	number := s.packets + 1
 	s.seenAll(records)
-	if s.copier != nil {
-		s.copier.take(number, records, on, buf)
-		return 0
+	switch plain := on.link == linkEthernet && on.filter == nil; {
+	case s.copier != nil:
+		s.copier.take(records, on, buf)
+	case s.division == nil || !plain:
+		n = s.takeRun(batch, records, on, buf, s.division == nil)
+	default:
+		for len(records) > 0 {
+			var mine []record
+			mine, records = s.pick(records, buf)
+			n += s.takeRun(batch[n:], mine, on, buf, true)
+			if len(records) > 0 {
+				n += s.takeRun(batch[n:], records[:1], on, buf, false)
+				records = records[1:]
+			}
+		}
 	}
-	plain := on.link == linkEthernet && on.filter == nil
+	s.segments += uint64(n)
+	return n
+}
+
+// takeRun is take for packets of which the source wants all; or, if mine is false, those that turn out to be its own.
+func (s *fileSource) takeRun(batch []tcp.Segment, records []record, on *tap, buf []byte, mine bool) (n int) {
+	plain := mine && on.link == linkEthernet && on.filter == nil
 	for i := 0; i < len(records); i++ {
 		if plain {
-			k := usual(batch[n:], records[i:], buf, number+uint64(i))
-			if s.learner != nil {
+			k := usual(batch[n:], records[i:], buf)
+			if s.learner != nil && s.division == nil {
 				s.tellUsual(batch[n:n+k], records[i:i+k], buf)
 			}
 			n += k
@@ -476,16 +485,16 @@ func (s *fileSource) take(batch []tcp.Segment, records []record, on *tap, buf []
 		data := buf[p.at:][:p.kept]
 		r := Filtered
 		if on.filter == nil || on.filter.match(data, p.wire) {
-			batch[n].Time, batch[n].Packet = p.time, number+uint64(i)
+			batch[n].Time, batch[n].Packet = p.time, p.number
 			r = s.decode(&batch[n], on.link, data, p.wire)
 		}
-		if r != decoded {
+		switch {
+		case r == decoded && (mine || s.division.wants.Has(batch[n].Part())):
+			n++
+		case r != decoded && (mine || s.division.first):
 			s.skipped[r]++
-			continue
 		}
-		n++
 	}
-	s.segments += uint64(n)
 	return n
 }
 
@@ -575,6 +584,7 @@ func (s *fileSource) publish() {
 func (s *fileSource) Stats() Stats {
 	stats := s.snapshot()
 	stats.BytesRead = s.read.Load()
+	s.division.addTo(&stats)
 	return stats
 }
 

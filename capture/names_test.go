@@ -121,30 +121,10 @@ func TestNamesAreNotToldOfWhatIsFiltered(t *testing.T) {
 	}
 }
 
-// The goroutines that share a file read all of it, each for itself.
-func TestOnlyTheFirstSourceTellsNames(t *testing.T) {
-	frame := build(t, ether(layers.EthernetTypeIPv4), ip4(layers.IPProtocolTCP), tcpData(), gopacket.Payload(getRequest))
-	var names overheard
-	s, err := OpenFiles([]string{write(t, "x.pcap", ethernetFile(rec{data: frame}))}, Config{Encaps: new(tcp.EncapTable), Names: &names})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	again, ok, err := Again(s, new(tcp.EncapTable))
-	if err != nil || !ok {
-		t.Fatal(ok, err)
-	}
-	defer again.Close()
-	readAll(t, again)
-	diff(t, "the second", 0, len(names))
-	readAll(t, s)
-	diff(t, "the first", 1, len(names))
-}
-
 func TestReadingWithNamesDoesNotAllocate(t *testing.T) {
 	frame := build(t, ether(layers.EthernetTypeIPv4), ip4(layers.IPProtocolTCP), tcpData(), gopacket.Payload(getRequest))
 	s := &fileSource{decoder: decoder{encaps: new(tcp.EncapTable), learner: deaf{}}}
-	s.records[0] = record{1, 0, uint32(len(frame)), len(frame)}
+	s.records[0] = record{time: 1, kept: uint32(len(frame)), wire: len(frame)}
 	batch := make([]tcp.Segment, 1)
 	on := &tap{link: linkEthernet}
 	if n := testing.AllocsPerRun(100, func() { s.take(batch, s.records[:1], on, frame) }); n != 0 {

@@ -55,6 +55,7 @@ type record struct {
 	time     int64
 	at, kept uint32 // where it begins, and how many octets of it there are
 	wire     int    // as in packet
+	number   uint64 // in the stream, from 1
 }
 
 // tapMaker prepares for packets of a tap's kind; its arguments are fields of tap.
@@ -202,7 +203,7 @@ func (r *pcapReader) ahead(records []record, before int64) (n int, on *tap, buf 
 		if int64(kept) > int64(len(buf)-at) || kept > maxPacket || time >= before {
 			break
 		}
-		records[n] = record{time, uint32(at), kept, wireLength(wire, r.fcs)}
+		records[n] = record{time: time, at: uint32(at), kept: kept, wire: wireLength(wire, r.fcs)}
 		n++
 		at += int(kept)
 		r.pos = at

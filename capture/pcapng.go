@@ -286,7 +286,7 @@ func (r *pcapngReader) ahead(records []record, before int64) (n int, on *tap, bu
 		if t.on != on && *t.on != *on || time >= before {
 			break
 		}
-		records[n] = record{time, uint32(at + fields), kept, wireLength(wire, t.fcs)}
+		records[n] = record{time: time, at: uint32(at + fields), kept: kept, wire: wireLength(wire, t.fcs)}
 		n++
 		r.time = time
 		r.pos = end

@@ -92,7 +92,7 @@ func (c *totals) seen(t int64) {
 	c.first, c.last = min(c.first, t), max(c.last, t)
 }
 
-// seenAll counts packets.
+// seenAll counts packets, and numbers them.
 func (c *totals) seenAll(records []record) {
 	first, last := c.first, c.last
 	if c.packets == 0 && len(records) > 0 {
@@ -100,9 +100,10 @@ func (c *totals) seenAll(records []record) {
 	}
 	for i := range records {
 		first, last = min(first, records[i].time), max(last, records[i].time)
+		c.packets++
+		records[i].number = c.packets
 	}
 	c.first, c.last = first, last
-	c.packets += uint64(len(records))
 }
 
 // count enters what became of a packet.

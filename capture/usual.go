@@ -8,10 +8,9 @@ import (
 
 // usual decodes packets of an Ethernet as long as they are what most are: TCP in IPv4 without options or in IPv6 without
 // extension headers, its header captured whole. It returns how many were; their segments are those of decoder.decode.
-// number is that of the first.
 //
 // Being one loop, nearly without calls, it takes 10 ns a packet where decode takes 18. batch has room for all.
-func usual(batch []tcp.Segment, records []record, buf []byte, number uint64) int {
+func usual(batch []tcp.Segment, records []record, buf []byte) int {
 	const (
 		ip        = ethernetHeaderLen
 		leastIPv4 = ip + ipv4HeaderLen + tcpHeaderLen
@@ -55,7 +54,7 @@ func usual(batch []tcp.Segment, records []record, buf []byte, number uint64) int
 		ports := binary.BigEndian.Uint32(h[0:4])
 		numbers := binary.BigEndian.Uint64(h[4:12])
 		control := binary.BigEndian.Uint32(h[12:16])
-		seg.Time, seg.Packet = p.time, number+uint64(i)
+		seg.Time, seg.Packet = p.time, p.number
 		seg.Seq, seg.Ack = tcp.Seq(numbers>>32), tcp.Seq(numbers)
 		seg.Len = uint32(size - header)
 		seg.Encap = 0

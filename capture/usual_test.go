@@ -24,9 +24,9 @@ func compareUsual(t *testing.T, b []byte, wire int) bool {
 	old := tcp.Segment{Encap: 1, IPID: 2, Src: tcp.Addr{Hi: 3}, Dst: tcp.Addr{Hi: 4}, Window: 5, Options: tcp.Options{
 		TSVal: 6, TSEcr: 7, MSS: 8, WindowScale: 9, Has: 255, SACKs: 4, SACK: [4]tcp.SeqRange{{Left: 1}, {Right: 2}, {Left: 3}, {Right: 4}}}}
 	got := []tcp.Segment{old, old}
-	twice := record{5, 1, uint32(len(b)), wire}
+	twice := record{5, 1, uint32(len(b)), wire, 8}
 	buf := bytes.Join([][]byte{{0}, b, frame4(t)}, nil)
-	n := usual(got, []record{twice, twice}, buf, 7)
+	n := usual(got, []record{twice, twice}, buf)
 	if n != 0 && (n != 2 || r != decoded || got[1] != want) {
 		t.Fatalf("%x\n%d of 2 are usual, decode says %v (-decode +usual):\n%s", b, n, r, cmp.Diff(want, got[1]))
 	}

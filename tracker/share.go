@@ -1,6 +1,7 @@
 package tracker
 
 import (
+	"sort"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -10,22 +11,23 @@ import (
 )
 
 // Share is the part of the work on a Table that one goroutine does: some of the connections. Each share must be given all
-// segments, in the order of the capture, and picks its own: so each goroutine can read the capture for itself, and none hands
-// another what it has in its cache. With two cores, to hand the segments over took a third of the time.
+// segments of the parts that it wants, in the order of the capture, and passes over others: so each goroutine can read the
+// capture for itself, and none hands another what it has in its cache. With two cores, to hand the segments over took a third
+// of the time.
 type Share struct {
 	t      *Table
-	has    [numParts]int // 1 for the parts that are its own
-	seen   int           // segments since the last rendezvous
+	has    [tcp.NumParts]int // 1 for the parts that are its own
+	next   uint64            // number of the packet before which it waits for the others
 	others *rendezvous
 }
 
-// epoch is after how many segments the shares wait for each other, to number the connections that began: seldom enough that
+// epoch is after how many packets the shares wait for each other, to number the connections that began: seldom enough that
 // they hardly wait (four times as often cost 5 % of the time), and often enough that what waits for a number takes 8 MiB.
 const epoch = 1 << 19
 
 // Shares divides the work among n goroutines, of which each is to use one, and to Close it at the end. In between, the table
 // must not be used otherwise. What it holds in the end is what Add would have given. From time to time proceed is asked
-// whether to go on: if not, all shares have stopped at the same segment.
+// whether to go on: if not, all shares have stopped at the same packet.
 func (t *Table) Shares(n int, proceed func() bool) []*Share {
 	shares := make([]*Share, n)
 	others := &rendezvous{members: n, settle: t.settle, proceed: proceed}
@@ -37,29 +39,36 @@ func (t *Table) Shares(n int, proceed func() bool) []*Share {
 }
 
 func newShare(t *Table, i, of int, others *rendezvous) *Share {
-	s := &Share{t: t, others: others}
+	s := &Share{t: t, others: others, next: epoch}
 	for part := range s.has {
-		if part%of == i {
+		if t.fold(uint(part))%of == i {
 			s.has[part] = 1
 		}
 	}
 	return s
 }
 
+// Wants returns the parts of which the share must be given the segments.
+func (s *Share) Wants() (parts tcp.Parts) {
+	for part, has := range s.has {
+		parts |= tcp.Parts(has << part)
+	}
+	return parts
+}
+
 // Add takes in those of the segments that are the share's. From time to time it waits for the other shares. It returns false
 // when all shall stop, and the rest of the batch has not been taken in.
 func (s *Share) Add(batch []tcp.Segment) bool {
-	for len(batch) > 0 {
-		n := min(len(batch), epoch-s.seen)
+	for len(batch) > 0 && batch[len(batch)-1].Packet >= s.next {
+		n := sort.Search(len(batch), func(i int) bool { return batch[i].Packet >= s.next })
 		s.add(batch[:n])
 		batch = batch[n:]
-		if s.seen += n; s.seen == epoch {
-			s.seen = 0
-			if !s.others.meet() {
-				return false
-			}
+		s.next += epoch
+		if !s.others.meet() {
+			return false
 		}
 	}
+	s.add(batch)
 	return true
 }
 
@@ -128,8 +137,8 @@ func (s *Share) add(batch []tcp.Segment) {
 	for next := 0; next < len(batch); {
 		n := 0
 		for ; next < len(batch) && n < ahead; next++ {
-			part := t.partOf(&batch[next])
-			mine[n].at, mine[n].part = int32(next), uint8(part)
+			part := batch[next].Part()
+			mine[n].at, mine[n].part = int32(next), uint8(t.fold(part))
 			n += s.has[part]
 		}
 		for i := range mine[:n] {
@@ -169,11 +178,9 @@ func (s *Share) leaveOutCopies(batch []tcp.Segment, mine []track) (n int) {
 	return n
 }
 
-// partOf is the same for both directions of a connection and in every run: so is then what is forgotten when a part is full.
-func (t *Table) partOf(s *tcp.Segment) uint32 {
-	x := s.Src.Lo ^ s.Dst.Lo ^ s.Src.Hi ^ s.Dst.Hi ^ uint64(s.SrcPort^s.DstPort)<<32
-	return uint32(x*0x9e3779b97f4a7c15>>(64-partBits)) & uint32(len(t.parts)-1)
-}
+// fold turns a part of connections into an index of parts. It is the same in every run: so is then what is forgotten when a
+// part is full.
+func (t *Table) fold(part uint) int { return int(part) & (len(t.parts) - 1) }
 
 // sightings are two segments that passed a moment ago, the newer first.
 type sightings [2]sighting

@@ -78,12 +78,9 @@ type Table struct {
 }
 
 const (
-	// A table that may hold many has numParts parts. The number does not depend on that of the processors: what is evicted
-	// would, too.
-	numParts = 1 << partBits
-	partBits = 4
-	// partedFrom is from how many connections on a table has several parts: each has its own bound, and a small one would be
-	// full sooner than the whole.
+	// partedFrom is from how many connections on a table has tcp.NumParts parts, and not one: each has its own bound, and a small
+	// one would be full sooner than the whole. The number does not depend on that of the processors: what is evicted would,
+	// too.
 	partedFrom = 1 << 16
 
 	ahead = 32 // segments whose connections are fetched together; see Share.fetch
@@ -100,7 +97,7 @@ func New(cfg Config) *Table {
 	}
 	n := 1
 	if cfg.MaxConnections >= partedFrom {
-		n = numParts
+		n = tcp.NumParts
 	}
 	t := &Table{shared: shared{cfg: cfg, listeners: make(map[listenKey]struct{})}}
 	l := limits{connections: (cfg.MaxConnections + n - 1) / n, bytes: cfg.MaxBytes / n, odd: maxOdd / n}
@@ -183,7 +180,7 @@ func (t *Table) Get(ref Ref, now int64, c *Connection) bool {
 // Find returns the newest connection between two endpoints, in either direction.
 func (t *Table) Find(a tcp.Addr, aPort uint16, b tcp.Addr, bPort uint16, encap uint32) (Ref, bool) {
 	s := tcp.Segment{Src: a, SrcPort: aPort, Dst: b, DstPort: bPort, Encap: encap}
-	p := t.parts[t.partOf(&s)]
+	p := t.parts[t.fold(s.Part())]
 	index := p.newest(&s, t.hash(a, b, aPort, bPort, encap))
 	if index == none {
 		return Ref{}, false

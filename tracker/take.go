@@ -22,7 +22,7 @@ type Taken struct {
 // Take takes in one segment as Add does, and tells what became of it. It is for following a few connections: it spells out
 // each that it is asked about and takes several times as long.
 func (t *Table) Take(s *tcp.Segment) (taken Taken) {
-	p := t.parts[t.partOf(s)]
+	p := t.parts[t.fold(s.Part())]
 	hash := t.hash(s.Src, s.Dst, s.SrcPort, s.DstPort, s.Encap)
 	index := none
 	if taken.Copy = p.seenAgain(printOf(s), s.Time); taken.Copy {

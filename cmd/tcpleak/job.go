@@ -99,25 +99,28 @@ func closeAfter(ctx context.Context, source capture.Source) (stop func() bool) {
 func (j *job) read(ctx context.Context, source capture.Source) error {
 	bar := newProgress(j.stderr, source)
 	defer bar.clear()
-	sources := []capture.Source{source}
 	// More than eight would mostly read what is another's.
-	for range min(runtime.GOMAXPROCS(0), 8) - 1 {
-		again, ok, err := capture.Again(source, new(tcp.EncapTable))
-		if err != nil {
-			return err
-		}
-		if !ok {
-			defer closeAfter(ctx, source)()
-			return j.readAhead(source, bar)
-		}
-		defer again.Close()
-		sources = append(sources, again)
+	shares := j.table.Shares(min(runtime.GOMAXPROCS(0), 8), func() bool { return ctx.Err() == nil })
+	var wants []tcp.Parts
+	for _, share := range shares {
+		wants = append(wants, share.Wants())
 	}
-	return j.share(ctx, sources, bar)
+	sources, err := capture.Divide(source, wants)
+	switch {
+	case err != nil:
+		return err
+	case sources == nil:
+		defer closeAfter(ctx, source)()
+		return j.readAhead(source, bar)
+	}
+	for _, another := range sources[1:] {
+		defer another.Close()
+	}
+	return j.share(ctx, shares, sources, bar)
 }
 
-// share lets several goroutines take in the same, each from a source of its own.
-func (j *job) share(ctx context.Context, sources []capture.Source, bar *progress) error {
+// share lets several goroutines take in a share of the connections each, from sources of their own.
+func (j *job) share(ctx context.Context, shares []*tracker.Share, sources []capture.Source, bar *progress) error {
 	// All stop at the same segment, at the next that they wait for each other at; where hardly a packet is TCP, at any.
 	defer context.AfterFunc(ctx, func() {
 		time.Sleep(interruptGrace)
@@ -127,7 +130,7 @@ func (j *job) share(ctx context.Context, sources []capture.Source, bar *progress
 	})()
 	var all sync.WaitGroup
 	errs := make([]error, len(sources))
-	for i, share := range j.table.Shares(len(sources), func() bool { return ctx.Err() == nil }) {
+	for i, share := range shares {
 		all.Go(func() {
 			defer share.Close()
 			batch := make([]tcp.Segment, fileBatch)
