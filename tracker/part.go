@@ -43,7 +43,7 @@ const (
 func newPart(n uint32, sh *shared, recent int, l limits) *part {
 	p := &part{shared: sh, n: n, recent: make([]sightings, recent), limits: l}
 	p.slots = emptySlots(1 << 8)
-	p.records = slab[record]{chunks: []*[slabSize]record{&nobody}, used: 1}
+	p.records = slab[record]{chunks: []*[slabSize]record{&nobody}, more: sh.quarry.chunk, used: 1}
 	return p
 }
 
@@ -369,7 +369,7 @@ func (p *part) trimChain(index uint32) {
 func (p *part) allocate(s *tcp.Segment) uint32 {
 	p.makeRoom()
 	if p.records.chunks[0] == &nobody {
-		p.records.chunks[0] = new([slabSize]record)
+		p.records.chunks[0] = p.records.more()
 	}
 	index := p.records.take()
 	p.births = append(p.births, birth{s.Packet, index})

@@ -188,36 +188,3 @@ func (p *part) match(r *record, s *tcp.Segment) (dir int, ok bool) {
 	}
 	return 0, false
 }
-
-// slab is a growing array of T whose elements never move. A freed element is given out again.
-type slab[T any] struct {
-	chunks []*[slabSize]T
-	used   uint32 // given out at least once
-	free   []uint32
-}
-
-const slabSize = 512 // elements; 512 records are 20 pages of the Go heap, of 8 KiB, with nothing left over
-
-func (s *slab[T]) at(i uint32) *T { return &s.chunks[i/slabSize][i%slabSize] }
-
-// room reports whether take needs no memory.
-func (s *slab[T]) room() bool { return len(s.free) > 0 || int(s.used) < len(s.chunks)*slabSize }
-
-// take returns the index of an element, whose content is that which it was freed with.
-func (s *slab[T]) take() uint32 {
-	if n := len(s.free); n > 0 {
-		i := s.free[n-1]
-		s.free = s.free[:n-1]
-		return i
-	}
-	if int(s.used) == len(s.chunks)*slabSize {
-		s.chunks = append(s.chunks, new([slabSize]T))
-	}
-	s.used++
-	return s.used - 1
-}
-
-func (s *slab[T]) give(i uint32) { s.free = append(s.free, i) }
-
-// held returns how many elements are given out.
-func (s *slab[T]) held() int { return int(s.used) - len(s.free) }

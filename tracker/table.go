@@ -61,11 +61,12 @@ type listenKey struct {
 	encap uint32
 }
 
-// shared is what all parts of a Table have in common. While a batch is taken in, nobody changes it.
+// shared is what all parts of a Table have in common. While a batch is taken in, nobody changes it, but for the quarry.
 type shared struct {
 	cfg       Config
 	listeners map[listenKey]struct{}
 	dropped   bool
+	quarry    quarry
 }
 
 // Table holds the connections of a stream of segments. Add is not safe for concurrent use, neither with itself nor with
