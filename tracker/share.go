@@ -3,7 +3,6 @@ package tracker
 import (
 	"sort"
 	"sync"
-	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -126,56 +125,81 @@ type track struct {
 	print uint64 // of all that tells it from other segments
 	at    int32  // in the batch
 	part  uint8
-	copy  bool // the capture may have shown it before
 }
 
-// add goes over the segments in steps that do not depend on each other, some at a time: the processor then waits for their
-// memory all at once, and guesses wrong less often which way a branch goes.
+// group is some segments on their way. What one needs of memory is asked for when the group is made and when it is placed,
+// and has arrived when it is taken in, while the processor was busy with the groups before.
+type group struct {
+	tracks [groupSize]track
+	n      int
+}
+
+// groupSize is how many segments are on their way together; two groups are on their way at a time.
+const groupSize = 16
+
+// add goes over the segments in three steps.
 func (s *Share) add(batch []tcp.Segment) {
-	var mine [ahead]track
-	t := s.t
-	for next := 0; next < len(batch); {
-		n := 0
-		for ; next < len(batch) && n < ahead; next++ {
-			part := batch[next].Part()
-			mine[n].at, mine[n].part = int32(next), uint8(t.fold(part))
-			n += s.has[part]
-		}
-		for i := range mine[:n] {
-			k := &mine[i]
-			seg := &batch[k.at]
-			k.print = printOf(seg)
-			k.hash = t.hash(seg.Src, seg.Dst, seg.SrcPort, seg.DstPort, seg.Encap)
-		}
-		n = s.leaveOutCopies(batch, mine[:n])
-		t.fetch(mine[:n])
-		for i := range mine[:n] {
-			k := &mine[i]
-			if p := t.parts[k.part]; k.copy {
-				p.addCopy(&batch[k.at], k.hash)
-			} else {
-				p.add(&batch[k.at], k.hash)
-			}
-		}
+	var made, placed group
+	for next := 0; next < len(batch) || made.n+placed.n > 0; {
+		s.t.takeIn(batch, &placed)
+		placed = made
+		s.t.place(&placed)
+		next = s.make(&made, batch, next)
 	}
 }
 
-// leaveOutCopies returns how many of the segments are left.
-func (s *Share) leaveOutCopies(batch []tcp.Segment, mine []track) (n int) {
-	for _, k := range mine {
-		seg, p := &batch[k.at], s.t.parts[k.part]
-		k.copy = p.seenAgain(k.print, seg.Time)
-		if k.copy {
-			p.stats.Duplicates++
-			if seg.IPID != 0 || seg.Seq == seg.End() {
-				continue
-			}
-			// Or it is a retransmission, which has an IP id of its own where there is one.
-		}
-		mine[n] = k
-		n++
+// make fills in a group from the batch, beginning with a segment, and returns the next.
+func (s *Share) make(g *group, batch []tcp.Segment, next int) int {
+	var lines [2 * groupSize]unsafe.Pointer
+	g.n = 0
+	for ; next < len(batch) && g.n < groupSize; next++ {
+		part := batch[next].Part()
+		k := &g.tracks[g.n]
+		k.at, k.part = int32(next), uint8(s.t.fold(part))
+		g.n += s.has[part]
 	}
-	return n
+	for i := range g.tracks[:g.n] {
+		k := &g.tracks[i]
+		seg, p := &batch[k.at], s.t.parts[k.part]
+		k.print = printOf(seg)
+		k.hash = s.t.hash(seg.Src, seg.Dst, seg.SrcPort, seg.DstPort, seg.Encap)
+		lines[2*i] = unsafe.Pointer(&p.slots[p.home(k.hash)])
+		lines[2*i+1] = unsafe.Pointer(p.sightingsOf(k.print))
+	}
+	prefetch(&lines[0], 2*g.n)
+	return next
+}
+
+// place asks for the connections of a group.
+func (t *Table) place(g *group) {
+	var lines [groupSize]unsafe.Pointer
+	for i := range g.tracks[:g.n] {
+		k := &g.tracks[i]
+		p := t.parts[k.part]
+		index := p.slots[p.home(k.hash)] & indexMask
+		if index >= p.records.used {
+			index = 0
+		}
+		lines[i] = unsafe.Pointer(p.at(index))
+	}
+	prefetchRecords(&lines[0], g.n)
+}
+
+// takeIn takes in the segments of a group.
+func (t *Table) takeIn(batch []tcp.Segment, g *group) {
+	for i := range g.tracks[:g.n] {
+		k := &g.tracks[i]
+		seg, p := &batch[k.at], t.parts[k.part]
+		if !p.seenAgain(k.print, seg.Time) {
+			p.add(seg, k.hash)
+			continue
+		}
+		p.stats.Duplicates++
+		if seg.IPID == 0 && seg.Seq != seg.End() {
+			// Or it is a retransmission, which has an IP id of its own where there is one.
+			p.addCopy(seg, k.hash)
+		}
+	}
 }
 
 // fold turns a part of connections into an index of parts. It is the same in every run: so is then what is forgotten when a
@@ -211,9 +235,11 @@ func printOf(s *tcp.Segment) uint64 {
 	return print
 }
 
+func (p *part) sightingsOf(print uint64) *sightings { return &p.recent[print&uint64(len(p.recent)-1)] }
+
 // seenAgain reports whether the capture has just shown the very same packet.
 func (p *part) seenAgain(print uint64, time int64) bool {
-	r := &p.recent[print&uint64(len(p.recent)-1)]
+	r := p.sightingsOf(print)
 	now := sighting{uint32(print >> 32), uint32(time), uint16(time >> 32)}
 	for _, then := range r {
 		age := (time - int64(then.top)<<32 - int64(then.time)) << 16 >> 16
@@ -223,36 +249,6 @@ func (p *part) seenAgain(print uint64, time int64) bool {
 	}
 	r[1], r[0] = r[0], now
 	return false
-}
-
-// fetch touches the slots and the connections of some segments, so that the processor waits for all of that memory at once
-// and not for one after another. A branch on what is not there yet would make it wait.
-func (t *Table) fetch(tracks []track) {
-	var slots [ahead]uint32
-	for i := range tracks {
-		p := t.parts[tracks[i].part]
-		slots[i] = p.slots[p.home(tracks[i].hash)]
-	}
-	var sum uint32
-	for i := range tracks {
-		p := t.parts[tracks[i].part]
-		index := slots[i] & indexMask
-		if index >= p.records.used {
-			index = 0
-		}
-		sum += p.at(index).touch()
-	}
-	if sum == 1<<32-1 {
-		fetched.Store(sum) // without it, the compiler could leave out the loops
-	}
-}
-
-var fetched atomic.Uint32
-
-// touch reads from each line that a segment in the middle of a connection needs.
-func (r *record) touch() uint32 {
-	words := (*[64]uint32)(unsafe.Pointer(r))
-	return words[0] + words[16] + words[32] + words[48]
 }
 
 // birth is a connection that has no ID yet.

@@ -83,8 +83,6 @@ const (
 	// one would be full sooner than the whole. The number does not depend on that of the processors: what is evicted would,
 	// too.
 	partedFrom = 1 << 16
-
-	ahead = 32 // segments whose connections are fetched together; see Share.fetch
 )
 
 // New returns an empty Table.
