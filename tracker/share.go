@@ -139,12 +139,13 @@ const groupSize = 16
 
 // add goes over the segments in three steps.
 func (s *Share) add(batch []tcp.Segment) {
-	var made, placed group
+	var groups [2]group
+	made, placed := &groups[0], &groups[1]
 	for next := 0; next < len(batch) || made.n+placed.n > 0; {
-		s.t.takeIn(batch, &placed)
-		placed = made
-		s.t.place(&placed)
-		next = s.make(&made, batch, next)
+		s.t.takeIn(batch, placed)
+		made, placed = placed, made
+		s.t.place(placed)
+		next = s.make(made, batch, next)
 	}
 }
 
