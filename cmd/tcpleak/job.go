@@ -195,7 +195,7 @@ func ended(err error) error {
 const (
 	interruptGrace = 500 * time.Millisecond
 
-	fileBatch    = 512 // segments read at a time from files: 64 KiB
+	fileBatch    = 128 // segments read at a time from files: 16 KiB, half of the first cache
 	batchesAhead = 8   // on their way from the goroutine that reads
 )
 
