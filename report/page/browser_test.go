@@ -5,159 +5,34 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/emulation"
-	"github.com/chromedp/cdproto/log"
-	"github.com/chromedp/cdproto/network"
-	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 	"github.com/google/go-cmp/cmp"
 
 	"tcpleak/diagnosis"
+	"tcpleak/internal/browser"
 	"tcpleak/ladder"
 	"tcpleak/report/page"
 )
 
-// browsers are where Chromium may be; tools/install-deps.sh looks for the same.
-var browsers = []string{
-	"chromium", "chromium-browser", "google-chrome", "google-chrome-stable",
-	"/Applications/Chromium.app/Contents/MacOS/Chromium", "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-}
-
-// startBrowser starts one that the network is not told of.
-func startBrowser(t *testing.T) context.Context {
+// open opens a file in a tab.
+func open(t *testing.T, in context.Context, file string, prepare ...chromedp.Action[chromedp.Void]) *browser.Tab {
 	t.Helper()
-	path := ""
-	for _, name := range browsers {
-		if found, err := exec.LookPath(name); err == nil {
-			path = found
-			break
-		}
-	}
-	if path == "" {
-		t.Skip("no Chromium here; tools/install-deps.sh test installs it")
-	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()), chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.WSURLReadTimeout(time.Minute))
-	ctx, cancel := chromedp.NewExecAllocator(context.Background(), options...)
-	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
-	t.Cleanup(cancel)
-	if err := chromedp.Do(ctx); err != nil {
-		t.Fatalf("%s does not start: %v", path, err)
-	}
-	return ctx
+	return browser.Open(t, in, "file://"+file, prepare...)
 }
 
-// A tab is a page in a browser.
-type tab struct {
-	t   *testing.T
-	ctx context.Context
-
-	mu       sync.Mutex
-	messages []string // what the browser has to complain of
-	requests []string
+func is[V any](b *browser.Tab, expression string, want V) {
+	b.T.Helper()
+	browser.Is(b, expression, want)
 }
 
-// open opens a tab, prepares it, and loads the file into it.
-func open(t *testing.T, browser context.Context, file string, prepare ...chromedp.Action[chromedp.Void]) *tab {
-	t.Helper()
-	ctx, cancel := chromedp.NewContext(browser)
-	t.Cleanup(cancel)
-	if err := chromedp.Do(ctx); err != nil { // its life is not that of the time that follows
-		t.Fatal(err)
-	}
-	ctx, cancel = context.WithTimeout(ctx, time.Minute)
-	t.Cleanup(cancel)
-	b := &tab{t: t, ctx: ctx}
-	if err := chromedp.Listen(ctx, b.note); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := chromedp.Call(ctx, network.Enable, network.EnableParams{}); err != nil {
-		t.Fatal(err)
-	}
-	b.do(withMedia("", "light"))
-	b.do(prepare...)
-	b.do(chromedp.Navigate("file://" + file))
-	return b
-}
-
-func (b *tab) note(event any) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	switch e := event.(type) {
-	case *runtime.EventConsoleAPICalled:
-		b.messages = append(b.messages, fmt.Sprintf("console.%s", e.Type))
-	case *runtime.EventExceptionThrown:
-		b.messages = append(b.messages, fmt.Sprintf("exception: %+v", e.ExceptionDetails))
-	case *log.EventEntryAdded:
-		b.messages = append(b.messages, e.Entry.Text)
-	case *network.EventRequestWillBeSent:
-		b.requests = append(b.requests, e.Request.URL)
-	}
-}
-
-// noted returns what the browser complains of, and what it asked for.
-func (b *tab) noted() (messages, requests []string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return append([]string(nil), b.messages...), append([]string(nil), b.requests...)
-}
-
-func (b *tab) do(actions ...chromedp.Action[chromedp.Void]) {
-	b.t.Helper()
-	if err := chromedp.Do(b.ctx, actions...); err != nil {
-		b.t.Fatal(err)
-	}
-}
-
-// is evaluates an expression in the page and compares the result.
-func is[T any](b *tab, expression string, want T) {
-	b.t.Helper()
-	if diff := cmp.Diff(want, eval[T](b, expression)); diff != "" {
-		b.t.Errorf("%s (-want +got):\n%s", expression, diff)
-	}
-}
-
-func eval[T any](b *tab, expression string) T {
-	b.t.Helper()
-	got, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression))
-	if err != nil {
-		b.t.Fatalf("%s: %v", expression, err)
-	}
-	return got
-}
-
-// eventually waits until an expression is true.
-func (b *tab) eventually(expression string) {
-	b.t.Helper()
-	if _, err := chromedp.Run(b.ctx, chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(20*time.Second))); err != nil {
-		b.t.Fatalf("%s does not come true: %v", expression, err)
-	}
-}
-
-// withMedia emulates a kind of medium, "" for a screen, and what its user prefers. Nothing moves: a click would miss it.
-func withMedia(medium, scheme string) chromedp.Action[chromedp.Void] {
-	return chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
-		_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Media: medium, Features: []*emulation.MediaFeature{
-			{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"},
-		}})
-		return err
-	})
-}
-
-func withoutScript() chromedp.Action[chromedp.Void] {
-	return chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
-		_, err := chromedp.Call(ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
-		return err
-	})
+func eval[V any](b *browser.Tab, expression string) V {
+	b.T.Helper()
+	return browser.Eval[V](b, expression)
 }
 
 const (
@@ -171,16 +46,16 @@ func TestInABrowser(t *testing.T) {
 		t.Skip("starts a browser")
 	}
 	t.Parallel()
-	browser := startBrowser(t)
+	chromium := browser.Start(t)
 	dir := t.TempDir()
 	demo := save(t, dir, "demo", load(t, "demo.pcap"))
 
 	t.Run("opens without a complaint, and asks for nothing", func(t *testing.T) {
-		b := open(t, browser, demo)
+		b := open(t, chromium, demo)
 		is(b, `document.title`, "demo.pcap: tcpleak report")
 		is(b, `getComputedStyle(document.body).backgroundColor`, "rgb(251, 251, 250)") // so the style is let through
 		is(b, `document.getElementById("filter").hidden`, false)                       // and the script
-		messages, requests := b.noted()
+		messages, requests := b.Noted()
 		if diff := cmp.Diff([]string{"file://" + demo}, requests); diff != "" {
 			t.Errorf("requests (-want +got):\n%s", diff)
 		}
@@ -190,16 +65,16 @@ func TestInABrowser(t *testing.T) {
 	})
 
 	t.Run("says what leaks on the first screen", func(t *testing.T) {
-		b := open(t, browser, demo, chromedp.EmulateViewport(1280, 800))
+		b := open(t, chromium, demo, chromedp.EmulateViewport(1280, 800))
 		for _, what := range []string{".verdict", "#f1 h3", "#f1 .facts", "#f1 .command", "#growth-f1 svg"} {
 			is(b, fmt.Sprintf(`document.querySelector(%q).getBoundingClientRect().bottom <= innerHeight`, what), true)
 		}
 	})
 
 	t.Run("sorts", func(t *testing.T) {
-		b := open(t, browser, demo)
+		b := open(t, chromium, demo)
 		click := func(column int) {
-			b.do(chromedp.Click(chromedp.JSPath(fmt.Sprintf(`%s[%d].querySelector("button")`, header, column))))
+			b.Do(chromedp.Click(chromedp.JSPath(fmt.Sprintf(`%s[%d].querySelector("button")`, header, column))))
 		}
 		ids := func(n int) string { return visibleIDs + fmt.Sprintf(".slice(0, %d)", n) }
 		is(b, ids(4), []string{"4", "10", "15", "20"})
@@ -214,18 +89,18 @@ func TestInABrowser(t *testing.T) {
 			[]string{"CLOSE_WAIT", "ESTABLISHED", "SYN_RCVD?"})
 		is(b, header+`[7].hasAttribute("aria-sort")`, false)
 		// By keyboard, too.
-		b.do(chromedp.Focus(chromedp.JSPath(header+`[0].querySelector("button")`)), chromedp.KeyEvent("\r"))
+		b.Do(chromedp.Focus(chromedp.JSPath(header+`[0].querySelector("button")`)), chromedp.KeyEvent("\r"))
 		is(b, ids(5), []string{"1", "2", "4", "5", "10"})
 		is(b, `document.activeElement.textContent`, "ID")
 	})
 
 	t.Run("filters", func(t *testing.T) {
-		b := open(t, browser, demo)
+		b := open(t, chromium, demo)
 		choose := func(id, value string) {
 			eval[bool](b, fmt.Sprintf(`(e => { e.value = %q; return e.dispatchEvent(new Event("input", {bubbles: true})) })(document.getElementById(%q))`, value, id))
 		}
 		is(b, `document.getElementById("filter-count").textContent`, "22 of 22 shown")
-		b.do(chromedp.SendKeys(chromedp.CSS("#filter-text"), "10.77.0.9 50002"))
+		b.Do(chromedp.SendKeys(chromedp.CSS("#filter-text"), "10.77.0.9 50002"))
 		is(b, visibleIDs, []string{"84"})
 		is(b, `document.getElementById("filter-count").textContent`, "1 of 22 shown")
 		choose("filter-text", "")
@@ -235,20 +110,20 @@ func TestInABrowser(t *testing.T) {
 		choose("filter-kind", "leak")
 		is(b, visibleIDs, []string{"63", "68", "74", "79"})
 		// A link to what is filtered away shows all again.
-		b.do(chromedp.Click(chromedp.CSS(`#f3 .links a[href="#c82"]`)))
-		b.eventually(inView + `("c82")`)
+		b.Do(chromedp.Click(chromedp.CSS(`#f3 .links a[href="#c82"]`)))
+		b.Eventually(inView + `("c82")`)
 		is(b, visibleIDs+".length", 22)
 		is(b, `document.getElementById("filter-count").textContent`, "22 of 22 shown")
 	})
 
 	t.Run("leads from a finding to its ladder", func(t *testing.T) {
-		b := open(t, browser, demo, chromedp.EmulateViewport(1280, 800))
+		b := open(t, chromium, demo, chromedp.EmulateViewport(1280, 800))
 		is(b, inView+`("l4")`, false)
-		b.do(chromedp.Click(chromedp.CSS(`#f2 .links a[href="#l4"]`)))
+		b.Do(chromedp.Click(chromedp.CSS(`#f2 .links a[href="#l4"]`)))
 		is(b, `location.hash`, "#l4")
-		b.eventually(inView + `("l4")`)
-		b.do(chromedp.Click(chromedp.CSS(`.side a[href="#f3"]`)))
-		b.eventually(inView + `("f3")`)
+		b.Eventually(inView + `("l4")`)
+		b.Do(chromedp.Click(chromedp.CSS(`.side a[href="#f3"]`)))
+		b.Eventually(inView + `("f3")`)
 	})
 
 	t.Run("leads into what is folded", func(t *testing.T) {
@@ -258,22 +133,22 @@ func TestInABrowser(t *testing.T) {
 			f.Severity, f.Example = diagnosis.Info, uint64(id)
 			r.Findings = append(r.Findings, f)
 		}
-		b := open(t, browser, save(t, dir, "folded", page.Page{Report: r}))
+		b := open(t, chromium, save(t, dir, "folded", page.Page{Report: r}))
 		is(b, inView+`("l2")`, false)
-		b.do(chromedp.Click(chromedp.CSS(`#c2 a[href="#l2"]`)))
-		b.eventually(inView + `("l2")`)
+		b.Do(chromedp.Click(chromedp.CSS(`#c2 a[href="#l2"]`)))
+		b.Eventually(inView + `("l2")`)
 	})
 
 	t.Run("copies a command", func(t *testing.T) {
-		b := open(t, browser, demo)
+		b := open(t, chromium, demo)
 		eval[bool](b, `Object.defineProperty(navigator.clipboard, "writeText", {value: text => { window.copied = text; return Promise.resolve() }}) !== null`)
-		b.do(chromedp.Click(chromedp.CSS("#f1 .command button")))
-		b.eventually(`document.querySelector("#f1 .command button").textContent === "Copied"`)
+		b.Do(chromedp.Click(chromedp.CSS("#f1 .command button")))
+		b.Eventually(`document.querySelector("#f1 .command button").textContent === "Copied"`)
 		is(b, `window.copied`, "ss -tnp state close-wait '( sport = :8080 )'")
 	})
 
 	t.Run("is complete without script", func(t *testing.T) {
-		b := open(t, browser, demo, withoutScript())
+		b := open(t, chromium, demo, browser.WithoutScript())
 		// The tests' own expressions are evaluated all the same.
 		is(b, `document.getElementById("filter").hidden`, true)
 		is(b, `document.querySelectorAll("button").length`, 0)
@@ -282,21 +157,21 @@ func TestInABrowser(t *testing.T) {
 	})
 
 	t.Run("is dark where that is wanted", func(t *testing.T) {
-		b := open(t, browser, demo, withMedia("", "dark"))
+		b := open(t, chromium, demo, browser.WithMedia("", "dark"))
 		is(b, `getComputedStyle(document.body).backgroundColor`, "rgb(20, 23, 27)")
 		is(b, `getComputedStyle(document.querySelector(".box.s7")).fill`, "rgb(255, 140, 115)")
 	})
 
 	t.Run("fits a telephone", func(t *testing.T) {
 		for _, width := range []int64{360, 768, 1280} {
-			b := open(t, browser, demo, chromedp.EmulateViewport(width, 740))
+			b := open(t, chromium, demo, chromedp.EmulateViewport(width, 740))
 			is(b, `document.documentElement.scrollWidth`, int(width))
 		}
 	})
 
 	t.Run("prints", func(t *testing.T) {
-		b := open(t, browser, demo)
-		pdf, err := chromedp.Run(b.ctx, chromedp.PrintToPDF())
+		b := open(t, chromium, demo)
+		pdf, err := chromedp.Run(b.Ctx, chromedp.PrintToPDF())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -304,7 +179,7 @@ func TestInABrowser(t *testing.T) {
 			t.Errorf("%d sheets in %d bytes that begin with %.20q", sheets, len(pdf), pdf)
 		}
 		is(b, `document.querySelectorAll("details[open]").length`, 0) // as it was
-		b.do(withMedia("print", "light"))
+		b.Do(browser.WithMedia("print", "light"))
 		is(b, `getComputedStyle(document.getElementById("filter")).display`, "none")
 		is(b, `getComputedStyle(document.querySelector(".side")).display`, "none")
 		is(b, `document.querySelector("details.about p").getBoundingClientRect().height > 0`, true)
@@ -313,11 +188,11 @@ func TestInABrowser(t *testing.T) {
 	t.Run("no text lies upon another", func(t *testing.T) {
 		for _, file := range []string{"demo.pcap", "findings/several-at-once.pcap", "findings/path-loss.pcap", "findings/accept-queue-full.pcap",
 			"findings/aborted-data-after-close.pcap", "findings/stuck-closing.pcap"} {
-			legible(t, browser, save(t, dir, filepath.Base(file), load(t, file)))
+			legible(t, chromium, save(t, dir, filepath.Base(file), load(t, file)))
 		}
 		r := repeated(3, stuck(1), 1)
 		r.Findings = []diagnosis.Finding{stuckFinding(1, 3)}
-		legible(t, browser, save(t, dir, "long", page.Page{Report: r, Ladders: []ladder.Ladder{widest()}}))
+		legible(t, chromium, save(t, dir, "long", page.Page{Report: r, Ladders: []ladder.Ladder{widest()}}))
 	})
 
 	t.Run("shows what is hostile, and does not run it", func(t *testing.T) {
@@ -326,17 +201,17 @@ func TestInABrowser(t *testing.T) {
 		f := stuckFinding(1, 3)
 		f.Summary, f.Cause, f.Command = hostile, hostile, hostile
 		r.Findings = append(r.Findings, f)
-		b := open(t, browser, save(t, dir, "hostile", page.Page{Report: r}))
+		b := open(t, chromium, save(t, dir, "hostile", page.Page{Report: r}))
 		is(b, `document.querySelector("h1").textContent.startsWith("</style></title><script>alert(1)")`, true)
 		is(b, `document.querySelectorAll("img, h1 script").length`, 0)
-		if messages, _ := b.noted(); len(messages) > 0 {
+		if messages, _ := b.Noted(); len(messages) > 0 {
 			t.Errorf("%q", messages)
 		}
 		// Were it otherwise, the policy would still stand.
 		eval[bool](b, `document.body.insertAdjacentHTML("beforeend", "<img src=x onerror='window.ran = true'>") === undefined`)
-		b.eventually(`true`)
-		messages, _ := b.noted()
-		for deadline := time.Now().Add(10 * time.Second); len(messages) == 0 && time.Now().Before(deadline); messages, _ = b.noted() {
+		b.Eventually(`true`)
+		messages, _ := b.Noted()
+		for deadline := time.Now().Add(10 * time.Second); len(messages) == 0 && time.Now().Before(deadline); messages, _ = b.Noted() {
 			eval[int](b, "1")
 		}
 		if got := strings.Join(messages, "\n"); !strings.Contains(got, "Content Security Policy") {
@@ -374,9 +249,9 @@ func widest() ladder.Ladder {
 }
 
 // legible checks that in no picture of a page a text lies upon another, or reaches out of the picture.
-func legible(t *testing.T, browser context.Context, file string) {
+func legible(t *testing.T, chromium context.Context, file string) {
 	t.Helper()
-	b := open(t, browser, file, chromedp.EmulateViewport(1280, 800))
+	b := open(t, chromium, file, chromedp.EmulateViewport(1280, 800))
 	eval[bool](b, `document.querySelectorAll("details").forEach(d => d.open = true) === undefined`)
 	// The widest of the fonts that a system may take; where it has none, it is its own again.
 	for _, fonts := range []string{"", `"DejaVu Sans", Verdana`} {

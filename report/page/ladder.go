@@ -13,20 +13,49 @@ import (
 	"tcpleak/tracker"
 )
 
-// ladderView is a drawing of a ladder, and its steps as a table.
-type ladderView struct {
+// A Drawing is a picture, in units of its own; what it is made of lies upon what stands before it. The page's style has the
+// classes.
+type Drawing struct {
+	Width, Height int
+	Lines         []Line
+	Boxes         []Box
+	Texts         []Text
+}
+
+// A Line is a path of SVG's.
+type Line struct{ Class, Path string }
+
+// A Box has its text in the middle.
+type Box struct {
+	Class      string
+	X, Y, W, H int
+	Text       string
+}
+
+// TextX is where the middle of the text is.
+func (b Box) TextX() int { return b.X + b.W/2 }
+
+// TextY is where the text stands.
+func (b Box) TextY() int { return b.Y + b.H/2 + 4 }
+
+// Text is a line of text.
+type Text struct {
+	Class string
+	X, Y  int
+	Text  string
+	Then  string // goes on in another style
+}
+
+// Ladder is a drawing of a ladder, and its steps as a table.
+type Ladder struct {
 	ID      uint64
 	Heading string
 	Names   [2]string
 	Notes   []string
 	Desc    string
+	Drawing
 
-	Width, Height int
-	Lines         []lineView
-	Boxes         []boxView
-	Texts         []textView
-
-	Rows    []ladderRow
+	Rows    []Step
 	Missing string
 	Owed    bool // it waits for something
 	Why     []string
@@ -34,27 +63,9 @@ type ladderView struct {
 	Left    int    // steps that are not shown
 }
 
-// A lineView is a path.
-type lineView struct{ Class, Path string }
-
-type boxView struct {
-	Class      string
-	X, Y, W, H int
-	Text       string
-}
-
-func (b boxView) TextX() int { return b.X + b.W/2 }
-func (b boxView) TextY() int { return b.Y + b.H/2 + 4 }
-
-type textView struct {
-	Class string
-	X, Y  int
-	Text  string
-	Then  string // goes on in another style
-}
-
-type ladderRow struct {
-	Time   moment
+// Step is a line of the table.
+type Step struct {
+	Time   Moment
 	Packet string
 	From   string
 	What   string
@@ -84,28 +95,36 @@ var rails = [2]int{clientRail, serverRail}
 
 // sheet is a ladder that is being drawn, from the top.
 type sheet struct {
-	v      *ladderView
+	v      *Ladder
 	l      *ladder.Ladder
+	clock  clock
 	y      int
 	from   [2]int // where the line of the present state begins
 	states [2]tcp.State
 }
 
 // draw draws l with so many steps at most.
-func (b *builder) draw(l *ladder.Ladder, most int) *ladderView {
+func (b *builder) draw(l *ladder.Ladder, most int) *Ladder {
+	command := ""
+	if b.again {
+		command = fmt.Sprintf("tcpleak explain%s %d%s", b.files, l.Connection.ID, b.filter)
+	}
+	return draw(l, most, b.clock, command)
+}
+
+// draw draws l with so many steps at most; command tells all of it.
+func draw(l *ladder.Ladder, most int, clock clock, command string) *Ladder {
 	c := &l.Connection
-	v := &ladderView{ID: c.ID, Width: ladderWidth, Missing: l.Missing.Text, Owed: l.Missing.Since != 0 || l.Missing.Phase != ""}
+	v := &Ladder{ID: c.ID, Missing: l.Missing.Text, Owed: l.Missing.Since != 0 || l.Missing.Phase != "", Command: command}
+	v.Width = ladderWidth
 	for role := range v.Names {
 		v.Names[role] = endName(c.Ends[role].Addr, c.Ends[role].Port)
 	}
 	v.Heading = "Connection " + strconv.FormatUint(c.ID, 10) + ", step by step"
 	v.Notes = report.Provisos(l)
 	v.Why = report.States(c)
-	if b.again {
-		v.Command = fmt.Sprintf("tcpleak explain%s %d%s", b.files, c.ID, b.filter)
-	}
 
-	d := sheet{v: v, l: l, y: 58, states: l.Begin}
+	d := sheet{v: v, l: l, clock: clock, y: 58, states: l.Begin}
 	d.text("head middle", clientRail, 18, "Client")
 	d.text("head middle", serverRail, 18, "Server")
 	d.text("sub middle", clientRail, 34, v.Names[0])
@@ -128,13 +147,13 @@ func (b *builder) draw(l *ladder.Ladder, most int) *ladderView {
 		s := &l.Steps[i]
 		switch {
 		case i == head && head < tail:
-			d.left(b, head, tail)
+			d.left(head, tail)
 		case i > head && i < tail:
 		default:
 			if i > 0 {
 				d.silence(l.Steps[i-1].Last, s.Time)
 			}
-			d.step(b, s)
+			d.step(s)
 		}
 	}
 	d.foot()
@@ -144,11 +163,11 @@ func (b *builder) draw(l *ladder.Ladder, most int) *ladderView {
 }
 
 func (d *sheet) text(class string, x, y int, text string) {
-	d.v.Texts = append(d.v.Texts, textView{Class: class, X: x, Y: y, Text: text})
+	d.v.Texts = append(d.v.Texts, Text{Class: class, X: x, Y: y, Text: text})
 }
 
 func (d *sheet) line(class, format string, args ...any) {
-	d.v.Lines = append(d.v.Lines, lineView{class, fmt.Sprintf(format, args...)})
+	d.v.Lines = append(d.v.Lines, Line{class, fmt.Sprintf(format, args...)})
 }
 
 // rail draws the line of the present state of an end down to y.
@@ -163,7 +182,7 @@ func (d *sheet) rail(role, y int) {
 func (d *sheet) state(role int, state tcp.State, y int) {
 	d.rail(role, y)
 	d.states[role] = state
-	d.v.Boxes = append(d.v.Boxes, boxView{classOf(state), rails[role] - boxWidth/2, y - boxHeight/2, boxWidth, boxHeight, state.String()})
+	d.v.Boxes = append(d.v.Boxes, Box{classOf(state), rails[role] - boxWidth/2, y - boxHeight/2, boxWidth, boxHeight, state.String()})
 }
 
 func (d *sheet) seconds(at int64) string {
@@ -176,8 +195,8 @@ func (d *sheet) seconds(at int64) string {
 	}
 }
 
-func (d *sheet) step(b *builder, s *ladder.Step) {
-	row := ladderRow{Time: b.clock.packet(s.Time), What: what(s), Phase: s.Phase, Note: s.Note, Wrong: s.Trouble}
+func (d *sheet) step(s *ladder.Step) {
+	row := Step{Time: d.clock.packet(s.Time), What: what(s), Phase: s.Phase, Note: s.Note, Wrong: s.Trouble}
 	for role, state := range s.States {
 		if s.Changed[role] && state != tcp.Unknown {
 			row.States[role] = state.String()
@@ -218,7 +237,7 @@ func (d *sheet) step(b *builder, s *ladder.Step) {
 	case one(s):
 		row.From = s.From.String()
 		d.arrow("arrow"+wrong, s.From, ends)
-		d.v.Texts = append(d.v.Texts, textView{"flags middle" + wrong, middle, d.y - 7, row.What, s.Phase})
+		d.v.Texts = append(d.v.Texts, Text{"flags middle" + wrong, middle, d.y - 7, row.What, s.Phase})
 		if utf8.RuneCountInString(row.What+s.Phase)+1 > columns {
 			d.v.Texts[len(d.v.Texts)-1].Then = ""
 			d.text("phase middle", middle, d.y+15, s.Phase)
@@ -313,14 +332,14 @@ func runWords(s *ladder.Step) []string {
 }
 
 // left stands for the steps from one to another.
-func (d *sheet) left(b *builder, from, to int) {
+func (d *sheet) left(from, to int) {
 	d.v.Left = to - from
 	text := "… " + count(d.v.Left, "more step")
 	d.text("silence middle", middle, d.y+2, text)
 	if d.v.Command != "" {
 		d.text("note", notesLeft, d.y+2, "all of them: see the command below")
 	}
-	d.v.Rows = append(d.v.Rows, ladderRow{Time: b.clock.packet(d.l.Steps[from].Time), What: text})
+	d.v.Rows = append(d.v.Rows, Step{Time: d.clock.packet(d.l.Steps[from].Time), What: text})
 	d.y += rowHeight
 	for role, state := range d.l.Steps[to-1].States {
 		if state != d.states[role] && state != tcp.Unknown {

@@ -56,38 +56,45 @@ type stateCount struct {
 
 type sourceView struct{ Name, Format, Links, Packets, Cut string }
 
-type findingView struct {
-	Anchor   string
+// A Finding is what a page tells of one, in words.
+type Finding struct {
 	Severity string
 	Kind     string
 	Who      string // in short
 	Head     string // what is wrong, in a sentence
 	Rest     string
-	Facts    []fact
+	Facts    []Fact
 	Cause    string
 	Next     string
 	Command  string
 	Holders  []string
-	Brief    bool // it is told for completeness
-	Growth   *chartView
-	Evidence []evidenceView
+	Evidence []Evidence
 	More     string // evidence that is not listed
-	Links    []link
-	Others   string // connections that are not listed
-	Ladder   *ladderView
-	Above    uint64 // the connection whose ladder stands with another finding
-	About    *aboutView
-	AboutAt  string // the finding at which the kind is explained
 }
 
-type fact struct {
+type findingView struct {
+	Finding
+	Anchor  string
+	Brief   bool // it is told for completeness
+	Growth  *chartView
+	Links   []link
+	Others  string // connections that are not listed
+	Ladder  *Ladder
+	Above   uint64 // the connection whose ladder stands with another finding
+	About   *aboutView
+	AboutAt string // the finding at which the kind is explained
+}
+
+// A Fact is a value with its name.
+type Fact struct {
 	Name, Value, Note string
 	Time              string // for programs
 }
 
-type evidenceView struct {
+// Evidence is a packet that a finding rests on.
+type Evidence struct {
 	Packet string
-	Time   moment
+	Time   Moment
 	From   string
 	Flags  string
 	Text   string
@@ -284,27 +291,7 @@ func anchor(id int) string { return "f" + strconv.Itoa(id) }
 
 // finding puts f into view, at a place of its own; left is how many are yet to have a ladder, f included, or 0 if it has none.
 func (b *builder) finding(f *diagnosis.Finding, anchor string, left int) findingView {
-	v := findingView{
-		Anchor: anchor, Severity: min(f.Severity, diagnosis.Critical).String(), Kind: string(f.Kind), Who: who(f), Cause: f.Cause, Next: f.Next,
-		Command: f.Command,
-	}
-	v.Head, v.Rest = sentence(f.Summary)
-	v.Facts = b.facts(f)
-	v.Growth = b.growth(f, anchor)
-	for i := range f.Holders[:min(len(f.Holders), maxHolders)] {
-		v.Holders = append(v.Holders, f.Holders[i].String())
-	}
-	if more := f.Count - len(v.Holders); more > 0 && len(v.Holders) > 0 {
-		v.Holders = append(v.Holders, "and "+number(more)+" more")
-	}
-	for i := range f.Evidence {
-		e := &f.Evidence[i]
-		if i == maxEvidence {
-			v.More = count(len(f.Evidence)-i, "more packet")
-			break
-		}
-		v.Evidence = append(v.Evidence, evidenceView{number(e.Packet), b.clock.packet(e.Time), e.From.String(), e.Flags.String(), e.Meaning})
-	}
+	v := findingView{Finding: tell(f, b.clock), Anchor: anchor, Growth: b.growth(f, anchor)}
 	if id := example(f); id != 0 {
 		if b.drawn[id] {
 			v.Above = id
@@ -340,6 +327,30 @@ func (b *builder) finding(f *diagnosis.Finding, anchor string, left int) finding
 			text, command := diagnosis.Step(advice)
 			v.About.Advice = append(v.About.Advice, step{text, command})
 		}
+	}
+	return v
+}
+
+// tell puts f into words.
+func tell(f *diagnosis.Finding, clock clock) Finding {
+	v := Finding{
+		Severity: min(f.Severity, diagnosis.Critical).String(), Kind: string(f.Kind), Who: who(f), Facts: facts(f, clock), Cause: f.Cause,
+		Next: f.Next, Command: f.Command,
+	}
+	v.Head, v.Rest = sentence(f.Summary)
+	for i := range f.Holders[:min(len(f.Holders), maxHolders)] {
+		v.Holders = append(v.Holders, f.Holders[i].String())
+	}
+	if more := f.Count - len(v.Holders); more > 0 && len(v.Holders) > 0 {
+		v.Holders = append(v.Holders, "and "+number(more)+" more")
+	}
+	for i := range f.Evidence {
+		e := &f.Evidence[i]
+		if i == maxEvidence {
+			v.More = count(len(f.Evidence)-i, "more packet")
+			break
+		}
+		v.Evidence = append(v.Evidence, Evidence{number(e.Packet), clock.packet(e.Time), e.From.String(), e.Flags.String(), e.Meaning})
 	}
 	return v
 }
@@ -382,16 +393,16 @@ func service(f *diagnosis.Finding) string {
 	return f.ServiceText()
 }
 
-func (b *builder) facts(f *diagnosis.Finding) (facts []fact) {
+func facts(f *diagnosis.Finding, clock clock) (facts []Fact) {
 	if text := who(f); text != "" {
 		name := "At fault"
 		if f.Culprits == 0 {
 			name = "Concerns"
 		}
-		facts = append(facts, fact{Name: name, Value: text})
+		facts = append(facts, Fact{Name: name, Value: text})
 	}
 	if f.Since != 0 {
-		since := fact{Name: "Since", Time: b.clock.second(f.Since).ISO, Value: b.clock.second(f.Since).Text}
+		since := Fact{Name: "Since", Time: clock.second(f.Since).ISO, Value: clock.second(f.Since).Text}
 		if f.For > 0 {
 			since.Note = "for " + age(int64(f.For))
 			if f.Count > 1 {
@@ -404,18 +415,18 @@ func (b *builder) facts(f *diagnosis.Finding) (facts []fact) {
 		facts = append(facts, since)
 	}
 	if g := f.Growth; g != nil {
-		grows := fact{Name: "Growth", Value: rate(g.PerMinute) + " more a minute", Note: fmt.Sprintf("%s to %s in %s", number(g.From), number(g.To), age(int64(g.Over)))}
+		grows := Fact{Name: "Growth", Value: rate(g.PerMinute) + " more a minute", Note: fmt.Sprintf("%s to %s in %s", number(g.From), number(g.To), age(int64(g.Over)))}
 		facts = append(facts, grows)
 		for i, limit := range g.Limits {
 			if i == 0 {
-				facts = append(facts, fact{Name: "Runs out", Value: "in " + age(int64(limit.In)), Note: "at " + number(limit.Descriptors) + " descriptors"})
+				facts = append(facts, Fact{Name: "Runs out", Value: "in " + age(int64(limit.In)), Note: "at " + number(limit.Descriptors) + " descriptors"})
 			}
 		}
 	}
 	if f.Count > 0 {
-		facts = append(facts, fact{Name: "Connections", Value: number(f.Count)})
+		facts = append(facts, Fact{Name: "Connections", Value: number(f.Count)})
 	}
-	sure := fact{Name: "Certainty", Value: f.Certainty.String()}
+	sure := Fact{Name: "Certainty", Value: f.Certainty.String()}
 	if f.Certainty != tracker.Confirmed {
 		sure.Note = report.Basis(f.Certainty)
 	}

@@ -65,8 +65,8 @@ func capital(text string) string {
 	return string(unicode.ToUpper(first)) + text[size:]
 }
 
-// A moment is a time in words and for programs.
-type moment struct{ Text, ISO string }
+// A Moment is a time in words and for programs.
+type Moment struct{ Text, ISO string }
 
 // clock writes times of a capture: with the day only where it lasts for longer than one.
 type clock struct {
@@ -79,17 +79,17 @@ func newClock(c *report.Capture, zone *time.Location) clock {
 	return clock{zone, first.Format(time.DateOnly) != last.Format(time.DateOnly)}
 }
 
-func (c clock) at(ns int64, layout string) moment {
+func (c clock) at(ns int64, layout string) Moment {
 	t := time.Unix(0, ns).In(c.zone)
 	if c.days {
 		layout = time.DateOnly + " " + layout
 	}
-	return moment{t.Format(layout), t.UTC().Format("2006-01-02T15:04:05.000000000Z")}
+	return Moment{t.Format(layout), t.UTC().Format("2006-01-02T15:04:05.000000000Z")}
 }
 
 // second is to the second and names the zone, packet to the microsecond.
-func (c clock) second(ns int64) moment { return c.at(ns, "15:04:05 MST") }
-func (c clock) packet(ns int64) moment { return c.at(ns, "15:04:05.000000") }
+func (c clock) second(ns int64) Moment { return c.at(ns, "15:04:05 MST") }
+func (c clock) packet(ns int64) Moment { return c.at(ns, "15:04:05.000000") }
 
 // mark shows a certainty beside a state.
 func mark(c tracker.Certainty) string { return [...]string{"??", "?", ""}[min(c, tracker.Confirmed)] }
