@@ -104,6 +104,14 @@ func (m *Monitor) Standing() []Finding {
 	return all
 }
 
+// ID returns the ID under which f, a finding of the last update, stands; 0 if it does not.
+func (m *Monitor) ID(f *Finding) int {
+	if s := m.standing[f.key]; s != nil {
+		return s.finding.ID
+	}
+	return 0
+}
+
 // Beyond returns the summaries of what stands in m and not in o, but for what rests on the kernel.
 func (m *Monitor) Beyond(o *Monitor) []string {
 	var all []string

@@ -31,6 +31,43 @@ func ExplainJSON(w io.Writer, e *Explanation, r *Report) error {
 	return err
 }
 
+// ConnectionJSON writes e as one JSON object: {"connection":{…},"steps":[…],"missing":{…},"findings":[…]}, of which each is as
+// in ExplainJSON.
+func ConnectionJSON(w io.Writer, e *Explanation, r *Report) error {
+	l := jsonLines{b: []byte{'{'}}
+	d := &e.Ladder
+	var ids []int
+	for i := range e.Findings {
+		ids = append(ids, e.Findings[i].ID)
+	}
+	element := func(write func()) {
+		write()
+		l.b = l.b[:len(l.b)-1] // the end of the line
+	}
+	l.key("connection")
+	element(func() { l.connection(r, &d.Connection, ids) })
+	l.begin("steps", '[')
+	for i := range d.Steps {
+		l.comma()
+		element(func() { l.step(d, i) })
+	}
+	l.close(']')
+	l.key("missing")
+	element(func() { l.missing(d) })
+	l.begin("findings", '[')
+	for i := range e.Findings {
+		l.comma()
+		element(func() {
+			l.open("finding")
+			l.finding(&e.Findings[i], r.Threshold)
+			l.end()
+		})
+	}
+	l.b = append(l.b, ']', '}', '\n')
+	_, err := w.Write(l.b)
+	return err
+}
+
 func (l *jsonLines) step(d *ladder.Ladder, i int) {
 	s := &d.Steps[i]
 	l.open("step")

@@ -1,6 +1,10 @@
 package screen
 
 import (
+	"fmt"
+	"slices"
+	"strings"
+
 	"tcpleak/tcp"
 	"tcpleak/tracker"
 )
@@ -31,6 +35,33 @@ var columnTitles = [numColumns]string{
 	"FINDINGS",
 }
 
+var columnNames = [numColumns]string{
+	"id", "client", "server", "client_state", "server_state", "age", "packets", "bytes", "resent", "rtt", "process", "findings",
+}
+
+// String returns the column's name: "client_state".
+func (c Column) String() string { return columnNames[min(int(c), numColumns-1)] }
+
+// ParseColumn returns the column with a name.
+func ParseColumn(name string) (Column, error) {
+	if i := slices.Index(columnNames[:], name); i >= 0 {
+		return Column(i), nil
+	}
+	return 0, fmt.Errorf("no column has the name %q; there are %s", name, strings.Join(columnNames[:], ", "))
+}
+
+// Columns returns all there are, from left to right.
+func Columns() []Column {
+	all := make([]Column, numColumns)
+	for i := range all {
+		all[i] = Column(i)
+	}
+	return all
+}
+
+// Falling reports whether a column shows the most first.
+func (c Column) Falling() bool { return descending[c] }
+
 // descending columns show the most first.
 var descending = [numColumns]bool{Age: true, Packets: true, Bytes: true, Resent: true, RTT: true}
 
@@ -50,6 +81,9 @@ type ordered struct {
 	reverse bool
 	filter  string
 }
+
+// SameOrder reports whether q and o ask for the same connections in the same order.
+func (q *Query) SameOrder(o *Query) bool { return q.ordered() == o.ordered() }
 
 func (q *Query) ordered() ordered { return ordered{q.Sort, q.Reverse, q.Filter} }
 

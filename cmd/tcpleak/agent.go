@@ -22,6 +22,7 @@ import (
 	"tcpleak/config"
 	"tcpleak/deliver"
 	"tcpleak/diagnosis"
+	"tcpleak/livepage"
 	"tcpleak/metrics"
 	"tcpleak/screen"
 )
@@ -67,7 +68,7 @@ func agentCommand(stdout, stderr io.Writer) *cobra.Command {
 				_, err := fmt.Fprintln(stdout, "the configuration is valid")
 				return err
 			}
-			a := &agent{path: path, settings: settings, load: load, stdout: stdout, asks: make(chan func())}
+			a := &agent{path: path, settings: settings, load: load, stdout: stdout, asks: make(chan func()), questions: newQuestions()}
 			return a.run(cmd.Context(), stderr)
 		},
 	}
@@ -83,17 +84,22 @@ func agentCommand(stdout, stderr io.Writer) *cobra.Command {
 // agent is the audience of a capture that nobody looks at.
 type agent struct {
 	*watcher
-	path     string // of the configuration; "" is none
-	settings config.Agent
-	load     func() (config.Agent, error)
-	stdout   io.Writer
-	metrics  *metrics.Metrics
-	out      *deliver.Dispatcher
-	sent     *deliver.Metrics // nil without a collector
-	composer *screen.Composer
-	judged   atomic.Int64
-	asks     chan func() // what others want to know of the table
-	reload   chan os.Signal
+	path       string // of the configuration; "" is none
+	settings   config.Agent
+	load       func() (config.Agent, error)
+	stdout     io.Writer
+	metrics    *metrics.Metrics
+	out        *deliver.Dispatcher
+	sent       *deliver.Metrics // nil without a collector
+	composer   *screen.Composer
+	analysis   *diagnosis.Analysis // the last
+	asked      screen.Query        // what the composer was asked last
+	livePage   *livepage.Page      // nil if nothing is served
+	judged     atomic.Int64
+	asks       chan func() // what others want to know of the table
+	questions  questions
+	lastReport written
+	reload     chan os.Signal
 }
 
 const (
@@ -137,7 +143,13 @@ func (a *agent) run(ctx context.Context, stderr io.Writer) error {
 		if err := web.Validate(s.WebConfig); err != nil {
 			return fmt.Errorf("%s: %w", s.WebConfig, err)
 		}
-		server := &http.Server{Handler: a.handler(), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 1 << 16}
+		a.livePage = livepage.New(livepage.Config{Host: hostName(), Version: version, Zone: time.Local, Ask: func(ctx context.Context, q screen.Query) (screen.Frame, error) {
+			return a.compose(ctx, q, nil)
+		}})
+		defer a.livePage.Close()
+		server := &http.Server{
+			Handler: a.handler(), ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 2 * time.Minute, IdleTimeout: time.Minute, MaxHeaderBytes: 1 << 16,
+		}
 		go web.Serve(listener, server, &web.FlagConfig{WebConfigFile: &s.WebConfig}, slog.New(slog.DiscardHandler)) // it ends with the server
 		defer server.Close()
 		fmt.Fprintf(stderr, "tcpleak: serving %s\n", listener.Addr())
@@ -145,6 +157,9 @@ func (a *agent) run(ctx context.Context, stderr io.Writer) error {
 	a.metrics = metrics.New(metrics.Config{MaxServices: s.MaxServices, ByRemote: s.LabelRemote, ByProcess: s.LabelProcess, Version: version})
 	j.begin = func(w *watcher) (audience, error) {
 		a.watcher, a.composer = w, screen.NewComposer(w.table)
+		if w.host != nil {
+			a.composer.Process = w.process
+		}
 		var err error
 		// Once privileges are given up: files are opened as whoever the agent runs as.
 		if a.out, err = deliver.New(outputs...); err != nil || s.Outputs.OTLP.Endpoint == "" {
@@ -205,6 +220,9 @@ func (a *agent) hear(j *judgement) error {
 			Table: a.table.Stats(), Connections: a.table.Len(), Bytes: a.table.Bytes(),
 		},
 	})
+	if a.livePage != nil {
+		a.showJudgement(j)
+	}
 	a.out.Put(j.events)
 	a.judged.Store(time.Now().UnixNano())
 	a.between()

@@ -1,6 +1,6 @@
 // Package layering holds the rule of which package may import which, as a test.
 //
-//	cmd/tcpleak → screen, report/page → report → ladder → diagnosis → tracker → reassembly, compat → tcp
+//	cmd/tcpleak → livepage → screen, report/page → report → ladder → diagnosis → tracker → reassembly, compat → tcp
 //	            → deliver → report
 //	            → host → diagnosis, sockets → tcp
 //	            → metrics → diagnosis
@@ -45,6 +45,8 @@ var rules = map[string][]string{
 		"golang.org/x/term",
 	},
 
+	"livepage": {"screen", "report", "report/page", "ladder", "diagnosis", "tracker", "tcp"},
+
 	"metrics": {"diagnosis", "tracker", "tcp", "github.com/prometheus/client_golang"},
 	"deliver": {
 		"report", "diagnosis", "tcp", "golang.org/x/net/http/httpguts", "google.golang.org/protobuf/proto",
@@ -69,7 +71,7 @@ var rules = map[string][]string{
 	},
 
 	"cmd/tcpleak": {
-		"config", "deliver", "metrics", "screen", "report", "report/page", "ladder", "diagnosis", "tracker",
+		"config", "deliver", "livepage", "metrics", "screen", "report", "report/page", "ladder", "diagnosis", "tracker",
 		"capture", "host", "sockets", "names", "privilege", "tcp",
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term", "github.com/prometheus/exporter-toolkit/web",
 	},
