@@ -2,8 +2,6 @@ package livepage
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -237,7 +235,6 @@ func TestInABrowser(t *testing.T) {
 			}
 			browser.Is(b, tooWide, []string{})
 			browser.Is(b, `getComputedStyle(document.body).backgroundColor`, "rgb(20, 23, 27)")
-			picture(t, b, fmt.Sprintf("%d%s.png", tt.width, strings.NewReplacer("/", "-", "#", "").Replace(tt.path)))
 		}
 	})
 
@@ -281,19 +278,3 @@ const overlaps = `(() => {
 	});
 	return found;
 })()`
-
-// picture keeps what a page looks like, for people, where the environment says so.
-func picture(t *testing.T, b *browser.Tab, name string) {
-	t.Helper()
-	dir := os.Getenv("TCPLEAK_PICTURES")
-	if dir == "" {
-		return
-	}
-	png, err := chromedp.Run(b.Ctx, chromedp.FullScreenshot(90))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, name), png, 0o600); err != nil {
-		t.Fatal(err)
-	}
-}

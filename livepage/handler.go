@@ -56,7 +56,7 @@ type view struct {
 }
 
 func (p *Page) index(w http.ResponseWriter, r *http.Request) {
-	q, wrong := QueryOf(r)
+	q, wrong := QueryOf(r, screen.Query{Sort: screen.Findings, Rows: pageRows})
 	v, ok := p.view(w)
 	if !ok {
 		return
@@ -118,7 +118,7 @@ func (p *Page) write(w http.ResponseWriter, status int, name string, v *view) {
 }
 
 func (p *Page) viewConnections(w http.ResponseWriter, r *http.Request) {
-	q, wrong := QueryOf(r)
+	q, wrong := QueryOf(r, screen.Query{Sort: screen.Findings, Rows: pageRows})
 	q.Rows = min(q.Rows, pageRows)
 	t, status := p.table(r.Context(), q, wrong)
 	writeJSON(w, status, t)
@@ -179,16 +179,13 @@ func (p *Page) open(ctx context.Context, id uint64) (opened, error) {
 	return p.openedOf(id, &f), nil
 }
 
-// DefaultRows and MaxRows are how many connections a request gets if it does not say, and at most.
-const (
-	DefaultRows = 100
-	MaxRows     = 1000
-)
+// MaxRows is how many connections a request gets at most.
+const MaxRows = 1000
 
-// QueryOf reads filter, sort, reverse, offset and limit from a request. With an error, which says what is wanted, it returns what
-// could be read.
-func QueryOf(r *http.Request) (q screen.Query, err error) {
-	q = screen.Query{Sort: screen.Findings, Filter: r.FormValue("filter"), Rows: DefaultRows}
+// QueryOf reads filter, sort, reverse, offset and limit from a request into q, which holds what is not given. With an error,
+// which says what is wanted, it returns what could be read.
+func QueryOf(r *http.Request, q screen.Query) (_ screen.Query, err error) {
+	q.Filter = r.FormValue("filter")
 	keep := func(e error) {
 		if err == nil {
 			err = e

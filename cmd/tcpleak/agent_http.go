@@ -101,7 +101,7 @@ func (a *agent) compose(ctx context.Context, q screen.Query, then func(*screen.F
 	for {
 		done := false
 		err = a.look(ctx, func() {
-			if q.Rows == 0 { // the order is of no account
+			if q.Open != 0 { // the order is of no account
 				q.Sort, q.Reverse, q.Filter = a.asked.Sort, a.asked.Reverse, a.asked.Filter
 			}
 			a.asked = q
@@ -156,9 +156,11 @@ func busy(w http.ResponseWriter) {
 	http.Error(w, "the capture does not answer", http.StatusServiceUnavailable)
 }
 
+const defaultRows = 100
+
 // connections answers with a part of the connections that pass a filter, as the screen has it.
 func (a *agent) connections(w http.ResponseWriter, r *http.Request) {
-	q, err := livepage.QueryOf(r)
+	q, err := livepage.QueryOf(r, screen.Query{Sort: screen.ID, Rows: defaultRows})
 	if err != nil {
 		http.Error(w, oneLine(err.Error()), http.StatusBadRequest)
 		return
