@@ -86,7 +86,11 @@ func (p *Page) Judge(j Judgement) {
 	p.last = &j
 	p.rate.advance(j.Now, j.Packets)
 	p.history.add(j.Now, &j.Counts)
-	p.log = append(p.log, j.Events[max(len(j.Events)-maxLog, 0):]...)
+	for _, e := range j.Events[max(len(j.Events)-maxLog, 0):] {
+		// What the log does not show may be much.
+		e.Finding.Connections, e.Finding.Begins, e.Finding.Evidence, e.Finding.Holders = nil, nil, nil, nil
+		p.log = append(p.log, e)
+	}
 	p.log = slices.Delete(p.log, 0, max(len(p.log)-maxLog, 0))
 	watched := len(p.streams) > 0
 	p.mu.Unlock()

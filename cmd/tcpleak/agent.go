@@ -131,7 +131,7 @@ func (a *agent) run(ctx context.Context, stderr io.Writer) error {
 		return err
 	}
 	j.network = s.Outputs.Webhook.URL != "" || s.Outputs.OTLP.Endpoint != ""
-	j.reads = []string{a.path, s.WebConfig, s.Outputs.Webhook.TokenFile, "/etc/ssl", "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"}
+	j.reads = append([]string{a.path, s.Outputs.Webhook.TokenFile, "/etc/ssl", "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"}, config.WebDirs(s.WebConfig)...)
 	j.writes = []string{s.Outputs.LinesFile}
 	// Before privileges are given up: a port below 1024 takes some.
 	if s.Listen != "" {
