@@ -102,7 +102,7 @@
         f.More && el("li", {}, "… " + f.More))),
     list(f.Links).length > 0 && el("p", { class: "links" }, "Connections",
       f.Links.flatMap((id, i) => [i ? ", " : " ", el("a", { href: "/connections/" + id }, String(id))]),
-      f.Others && " and " + f.Others, ". ", el("a", { href: "/" + f.Search + "#connections" }, "Show them all")),
+      f.Others && " and " + f.Others, ".", f.Search && " ", f.Search && el("a", { href: "/" + f.Search + "#connections" }, "Show them all")),
   ];
   const article = (f) => el("article", { id: "f" + f.ID, "aria-labelledby": "f" + f.ID + "-h", "data-id": f.ID });
   const retell = (node, f) => {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"reflect"
 	"regexp"
@@ -280,5 +281,26 @@ func TestFindingsAreBounded(t *testing.T) {
 	}
 	if event := eventOf(findingsPart, v); len(event) > 200_000 {
 		t.Errorf("an event of %d bytes", len(event))
+	}
+}
+
+func TestAFindingLeadsToItsConnections(t *testing.T) {
+	service := netip.MustParseAddrPort("10.77.0.2:8080")
+	for _, tt := range []struct {
+		finding diagnosis.Finding
+		want    string
+	}{
+		{diagnosis.Finding{Kind: diagnosis.StuckCloseWait, Service: service}, "finding:stuck_close_wait server:10.77.0.2:8080"},
+		{diagnosis.Finding{Kind: diagnosis.StuckCloseWait}, "finding:stuck_close_wait"},
+		{diagnosis.Finding{Kind: diagnosis.KernelDisagrees, Service: service}, "server:10.77.0.2:8080"},
+		{diagnosis.Finding{Kind: diagnosis.KernelDisagrees}, ""},
+	} {
+		got := filterOf(&tt.finding)
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.finding.Kind, diff)
+		}
+		if _, err := screen.ParseFilter(got); err != nil {
+			t.Error(err)
+		}
 	}
 }

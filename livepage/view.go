@@ -162,16 +162,25 @@ func (p *Page) findings(m *moment) findings {
 		if more := f.Count - len(told.Links); more > 0 && len(told.Links) > 0 {
 			told.Others = report.Counted(uint64(more), "other")
 		}
-		if len(told.Links) > 0 {
-			filter := "finding:" + string(f.Kind)
-			if f.Service.IsValid() && f.Service.Port() != 0 {
-				filter += " server:" + f.Service.String()
-			}
+		if filter := filterOf(f); len(told.Links) > 0 && filter != "" {
 			told.Search = link(screen.Query{Sort: screen.Age, Filter: filter})
 		}
 		v.Findings = append(v.Findings, told)
 	}
 	return cleaned(v)
+}
+
+// filterOf lists the connections of f, and perhaps some more; "" if nothing does.
+func filterOf(f *diagnosis.Finding) string {
+	var words []string
+	// A connection does not know of what the kernel says of it.
+	if about, _ := diagnosis.Explain(f.Kind); !about.Kernel {
+		words = append(words, "finding:"+string(f.Kind))
+	}
+	if f.Service.IsValid() && f.Service.Port() != 0 {
+		words = append(words, "server:"+f.Service.String())
+	}
+	return strings.Join(words, " ")
 }
 
 func (p *Page) chart(m *moment) chart { return m.history.chart(p.cfg.Zone) }
