@@ -63,8 +63,11 @@ func (a Agent) Warnings() []string {
 		if u.Scheme == "http" && !isLoopback(u.Hostname()) && holdsSecret(c.Headers) {
 			warn("outputs.otlp.endpoint", "secret headers pass in the clear; use TLS")
 		}
-		if u.Port() == "4317" {
-			warn("outputs.otlp.endpoint", "port 4317 is usually for gRPC, which the agent does not speak; give the port for HTTP, usually 4318")
+		switch {
+		case u.Port() == "4317" && c.Protocol == OverHTTP:
+			warn("outputs.otlp.endpoint", "port 4317 is usually for gRPC; set outputs.otlp.protocol to grpc, or give the port for HTTP, usually 4318")
+		case u.Port() == "4318" && c.Protocol == OverGRPC:
+			warn("outputs.otlp.endpoint", "port 4318 is usually for HTTP; set outputs.otlp.protocol to http, or give the port for gRPC, usually 4317")
 		}
 	}
 	return all
@@ -260,6 +263,13 @@ func (j judge) outputs() {
 	j.between("outputs.webhook.queue", w.Queue, 1, mostQueue)
 
 	c := &o.OTLP
+	switch c.Protocol {
+	case OverHTTP, OverGRPC:
+	case "http/protobuf":
+		j.failf("outputs.otlp.protocol", "%s is called %s here", quote(c.Protocol), OverHTTP)
+	default:
+		j.failf("outputs.otlp.protocol", "%s is neither %s nor %s", quote(c.Protocol), OverHTTP, OverGRPC)
+	}
 	switch {
 	case c.Endpoint == "" && len(c.Headers) > 0:
 		j.failf("outputs.otlp.headers", "outputs.otlp.endpoint is not given; give it, or leave this out")
@@ -332,8 +342,10 @@ func (j judge) url(name, text string) string {
 		return "is a URL without a host"
 	case u.Fragment != "":
 		return "is a URL with a #, which is never sent; leave it out"
-	case u.User != nil && j.a.from[name].where != findKey(name).variable():
-		return "has a user or password in it, which others can read here; give it in the environment, as " + findKey(name).variable()
+	case u.User != nil:
+		section := name[:strings.LastIndexByte(name, '.')]
+		return "has a user or password in it, which is not sent; give an Authorization header in the environment, as " +
+			findKey(section+".headers").variable() + "='Authorization=Basic%20…'"
 	}
 	if port := u.Port(); port != "" {
 		return address("host:"+port, 1)
@@ -349,6 +361,12 @@ func (j judge) baseURL(name, text string) string {
 	u, err := url.Parse(text)
 	if err != nil || u.RawQuery != "" {
 		return "is a URL with a ?, which OTLP does not know; leave out what follows, or use a header"
+	}
+	if j.a.Outputs.OTLP.Protocol == OverGRPC {
+		if strings.Trim(u.Path, "/") != "" {
+			return "is a URL with a path, which gRPC does not know; leave it out, or set outputs.otlp.protocol to http"
+		}
+		return ""
 	}
 	for _, signal := range []string{"/v1/logs", "/v1/metrics", "/v1/traces"} {
 		if strings.HasSuffix(strings.TrimRight(u.Path, "/"), signal) {

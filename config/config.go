@@ -82,14 +82,21 @@ type Webhook struct {
 	Queue     int           // events
 }
 
-// OTLP is an OpenTelemetry collector, which is spoken to by HTTP with protobuf.
+// OTLP is an OpenTelemetry collector.
 type OTLP struct {
 	Endpoint string // host:port, or a base URL; empty is none: see URL
+	Protocol string // OverHTTP or OverGRPC
 	Headers  Headers
 	Insecure bool // of an endpoint that is no URL: without TLS
 }
 
-// URL is the base URL of the collector, to which /v1/logs and /v1/metrics are to be added; it is empty where there is none.
+// The protocols of OTLP.
+const (
+	OverHTTP = "http" // with protobuf
+	OverGRPC = "grpc"
+)
+
+// URL is the base URL of the collector, to which /v1/logs and /v1/metrics are to be added over HTTP; it is empty where there is none.
 // An endpoint that is host:port is reached by https, or, if Insecure, by http.
 func (o OTLP) URL() string {
 	if o.Endpoint == "" || strings.Contains(o.Endpoint, "://") {
@@ -129,6 +136,7 @@ func Default() Agent {
 		Outputs: Outputs{
 			Lines:   true,
 			Webhook: Webhook{Timeout: 10 * time.Second, Queue: 1000},
+			OTLP:    OTLP{Protocol: OverHTTP},
 		},
 	}
 }

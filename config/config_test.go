@@ -153,7 +153,7 @@ func TestFile(t *testing.T) {
 		Listen: "[::1]:9000", Pprof: true, MaxServices: 10, LabelRemote: true, LabelProcess: true,
 		Outputs: Outputs{
 			Webhook: Webhook{URL: "https://example.net/hook?a=b", Headers: Headers{"X-Cluster": "a"}, Timeout: 3 * time.Second, Queue: 5},
-			OTLP:    OTLP{Endpoint: "http://collector:4318", Insecure: true},
+			OTLP:    OTLP{Endpoint: "http://collector:4318", Protocol: "http", Insecure: true},
 		},
 	}
 	if diff := cmp.Diff(want, got, ignoreOrigins); diff != "" {
@@ -233,7 +233,7 @@ func TestEveryKeyInEveryPlace(t *testing.T) {
 		"interfaces": "lo", "filter": "udp", "thresholds": "leak=5s", "only": "leak", "ignore": "leak", "time_wait": "7s", "max_memory": "1GiB",
 		"user": "root", "listen": "localhost:1",
 		"outputs.webhook.headers": "X-A=b", "outputs.otlp.headers": "X-A=b", "outputs.webhook.timeout": "7s",
-		"outputs.webhook.url": "http://a/", "outputs.otlp.endpoint": "a:1",
+		"outputs.webhook.url": "http://a/", "outputs.otlp.endpoint": "a:1", "outputs.otlp.protocol": "grpc",
 	}
 	for i := range keys {
 		k := &keys[i]
@@ -315,9 +315,12 @@ func TestWarnings(t *testing.T) {
 		{"TCPLEAK_OUTPUTS_OTLP_ENDPOINT=http://a:1 TCPLEAK_OUTPUTS_OTLP_HEADERS=api-key=1",
 			[]string{"TCPLEAK_OUTPUTS_OTLP_ENDPOINT: secret headers pass in the clear; use TLS"}},
 		{"TCPLEAK_OUTPUTS_OTLP_ENDPOINT=a:4317",
-			[]string{"TCPLEAK_OUTPUTS_OTLP_ENDPOINT: port 4317 is usually for gRPC, which the agent does not speak; give the port for HTTP, usually 4318"}},
+			[]string{"TCPLEAK_OUTPUTS_OTLP_ENDPOINT: port 4317 is usually for gRPC; set outputs.otlp.protocol to grpc, or give the port for HTTP, usually 4318"}},
 		{"TCPLEAK_OUTPUTS_OTLP_ENDPOINT=https://a:4317/otlp",
-			[]string{"TCPLEAK_OUTPUTS_OTLP_ENDPOINT: port 4317 is usually for gRPC, which the agent does not speak; give the port for HTTP, usually 4318"}},
+			[]string{"TCPLEAK_OUTPUTS_OTLP_ENDPOINT: port 4317 is usually for gRPC; set outputs.otlp.protocol to grpc, or give the port for HTTP, usually 4318"}},
+		{"TCPLEAK_OUTPUTS_OTLP_ENDPOINT=a:4317 TCPLEAK_OUTPUTS_OTLP_PROTOCOL=grpc", nil},
+		{"TCPLEAK_OUTPUTS_OTLP_ENDPOINT=a:4318 TCPLEAK_OUTPUTS_OTLP_PROTOCOL=grpc",
+			[]string{"TCPLEAK_OUTPUTS_OTLP_ENDPOINT: port 4318 is usually for HTTP; set outputs.otlp.protocol to http, or give the port for gRPC, usually 4317"}},
 		{"TCPLEAK_OUTPUTS_OTLP_ENDPOINT=a:1 TCPLEAK_OUTPUTS_OTLP_HEADERS=api-key=1 TCPLEAK_OUTPUTS_OTLP_INSECURE=true",
 			[]string{"TCPLEAK_OUTPUTS_OTLP_ENDPOINT: secret headers pass in the clear; use TLS"}},
 		{"TCPLEAK_OUTPUTS_OTLP_ENDPOINT=a:4318 TCPLEAK_OUTPUTS_OTLP_HEADERS=api-key=1", nil},
@@ -350,7 +353,7 @@ func TestCollectorURL(t *testing.T) {
 		{"https://example.net/otlp/", false, "https://example.net/otlp/"},
 	} {
 		a := Default()
-		a.Outputs.OTLP = OTLP{Endpoint: c.endpoint, Insecure: c.insecure}
+		a.Outputs.OTLP.Endpoint, a.Outputs.OTLP.Insecure = c.endpoint, c.insecure
 		if got := a.Outputs.OTLP.URL(); got != c.want {
 			t.Errorf("%q, insecure %t: got %s, want %s", c.endpoint, c.insecure, got, c.want)
 		}

@@ -197,7 +197,12 @@ var keys = []key{
 	{
 		name: "outputs.otlp.endpoint", takes: "HOST:PORT|URL", reload: true, example: "collector.example.net:4318",
 		value: func(a *Agent) any { return &a.Outputs.OTLP.Endpoint },
-		help:  "send findings and metrics to this OpenTelemetry collector, by OTLP over HTTP, usually at port 4318: HOST:PORT, or a base URL, to which /v1/logs and /v1/metrics are added",
+		help:  "send findings and metrics to this OpenTelemetry collector, usually at port 4318, or 4317 for gRPC: HOST:PORT, or a base URL, to which /v1/logs and /v1/metrics are added over HTTP",
+	},
+	{
+		name: "outputs.otlp.protocol", takes: "http|grpc", reload: true,
+		value: func(a *Agent) any { return &a.Outputs.OTLP.Protocol },
+		help:  "speak OTLP over http, with protobuf, or over grpc",
 	},
 	{
 		name: "outputs.otlp.headers", takes: "NAME=VALUE", reload: true, example: "{X-Scope-OrgID: network}",

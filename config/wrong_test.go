@@ -209,6 +209,18 @@ tcpleak.yaml:1: outputs.otlp.endpoint: ends in /v1/logs, which the agent adds it
 	{"collector's query", "outputs: {otlp: {endpoint: \"http://collector:4318/?key=s3cret\"}}\n", `
 tcpleak.yaml:1: outputs.otlp.endpoint: is a URL with a ?, which OTLP does not know; leave out what follows, or use a header
 `},
+	{"collector's path by gRPC", "outputs: {otlp: {endpoint: \"http://collector:4317/s3cret\", protocol: grpc}}\n", `
+tcpleak.yaml:1: outputs.otlp.endpoint: is a URL with a path, which gRPC does not know; leave it out, or set outputs.otlp.protocol to http
+`},
+	{"collector's password", "outputs:\n  otlp:\n    endpoint: http://me:s3cret@collector:4318\n", `
+tcpleak.yaml:3: outputs.otlp.endpoint: has a user or password in it, which is not sent; give an Authorization header in the environment, as TCPLEAK_OUTPUTS_OTLP_HEADERS='Authorization=Basic%20…'
+`},
+	{"protocol", "outputs:\n  otlp:\n    protocol: https\n", `
+tcpleak.yaml:3: outputs.otlp.protocol: "https" is neither http nor grpc
+`},
+	{"protocol as OpenTelemetry calls it", "outputs:\n  otlp:\n    protocol: http/protobuf\n", `
+tcpleak.yaml:3: outputs.otlp.protocol: "http/protobuf" is called http here
+`},
 	{"collector without host", "outputs: {otlp: {endpoint: \"[]:4318\"}}\n", `
 tcpleak.yaml:1: outputs.otlp.endpoint: is neither HOST:PORT nor a URL; write it as collector.example.net:4318
 `},
@@ -226,7 +238,7 @@ tcpleak.yaml:7: outputs.webhook.headers.X-B: its value has characters that a hea
 tcpleak.yaml:8: outputs.webhook.headers.Authorization: it may be a secret that others can read here; give it in the environment, as TCPLEAK_OUTPUTS_WEBHOOK_HEADERS='Authorization=…'
 `},
 	{"password in a URL", "outputs:\n  webhook:\n    url: https://me:s3cret@example.net\n", `
-tcpleak.yaml:3: outputs.webhook.url: has a user or password in it, which others can read here; give it in the environment, as TCPLEAK_OUTPUTS_WEBHOOK_URL
+tcpleak.yaml:3: outputs.webhook.url: has a user or password in it, which is not sent; give an Authorization header in the environment, as TCPLEAK_OUTPUTS_WEBHOOK_HEADERS='Authorization=Basic%20…'
 `},
 }
 
@@ -289,6 +301,7 @@ func TestWrongEnvironment(t *testing.T) {
 		"TCPLEAK_ONLY=leak,leek":                                  `TCPLEAK_ONLY: there is no finding of kind "leek"; did you mean leak?`,
 		"TCPLEAK_OUTPUTS_WEBHOOK_HEADERS=s3cret":                  "TCPLEAK_OUTPUTS_WEBHOOK_HEADERS: an entry without a name; write NAME=VALUE",
 		"TCPLEAK_OUTPUTS_WEBHOOK_HEADERS=Authorization=s3cret%zz": "TCPLEAK_OUTPUTS_WEBHOOK_HEADERS: Authorization: % is not followed by two hexadecimal digits; write it as %25",
+		"TCPLEAK_OUTPUTS_WEBHOOK_URL=https://:s3cret@a/":         "TCPLEAK_OUTPUTS_WEBHOOK_URL: has a user or password in it, which is not sent; give an Authorization header in the environment, as TCPLEAK_OUTPUTS_WEBHOOK_HEADERS='Authorization=Basic%20…'",
 		"TCPLEAK_OUTPUTS_WEBHOOK_URL=s3cret":                      "TCPLEAK_OUTPUTS_WEBHOOK_URL: is not a URL that begins with http:// or https://",
 	} {
 		_, err := Load("", []string{variable}, nil)
@@ -301,7 +314,7 @@ func TestWrongEnvironment(t *testing.T) {
 // What is likely to be secret is taken from the environment, and printed nowhere.
 func TestSecretsInTheEnvironment(t *testing.T) {
 	a, err := Load("", []string{
-		"TCPLEAK_OUTPUTS_WEBHOOK_URL=https://me:s3cret@example.net/", "TCPLEAK_OUTPUTS_WEBHOOK_HEADERS=authorization=Bearer%20s3cret%2C=,X-A=b",
+		"TCPLEAK_OUTPUTS_WEBHOOK_URL=https://example.net/s3cret", "TCPLEAK_OUTPUTS_WEBHOOK_HEADERS=authorization=Bearer%20s3cret%2C=,X-A=b",
 	}, nil)
 	if err != nil {
 		t.Fatal(err)

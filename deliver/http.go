@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"golang.org/x/net/http/httpguts"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // Endpoint is where and how to reach a server over HTTP. Proxies are those of the environment: HTTPS_PROXY, NO_PROXY.
@@ -200,6 +202,27 @@ type exchange struct {
 	after   time.Duration // that the server asks to be left alone for
 	answer  []byte        // its beginning
 	secrets []string      // that an answer may repeat
+
+	call  *status.Status // of a call by gRPC, nil if there was none
+	reply any            // to it
+}
+
+// taken reports whether the server has taken what was sent.
+func (x *exchange) taken() bool {
+	return x.status >= 200 && x.status < 300 || x.call != nil && x.call.Code() == codes.OK
+}
+
+// began reports whether anything was sent, or it is known why not.
+func (x *exchange) began() bool { return x.status != 0 || x.call != nil || x.err != nil }
+
+// withoutSecrets is text that a server has answered.
+func (x *exchange) withoutSecrets(text string) string {
+	for _, secret := range x.secrets {
+		if secret != "" {
+			text = strings.ReplaceAll(text, secret, "…")
+		}
+	}
+	return text
 }
 
 type exchangeKey struct{}
@@ -265,12 +288,14 @@ func retryAfter(value string, now time.Time) time.Duration {
 	return 0
 }
 
-// verdict says what an exchange means for what was sent; again tells which statuses are no refusal. It is nil for success.
+// verdict says what an exchange means for what was sent; again tells which statuses of HTTP are no refusal. It is nil for success.
 func (x *exchange) verdict(again func(status int) bool) error {
 	switch {
+	case x.call != nil:
+		return x.callVerdict()
 	case x.status == 0:
 		return cmp.Or(x.err, errors.New("the request was not sent"))
-	case x.status >= 200 && x.status < 300:
+	case x.taken():
 		return nil
 	}
 	text := strconv.Itoa(x.status)
@@ -278,12 +303,7 @@ func (x *exchange) verdict(again func(status int) bool) error {
 		text += " " + known
 	}
 	if answer := strings.TrimSpace(string(x.answer)); answer != "" {
-		for _, secret := range x.secrets {
-			if secret != "" {
-				answer = strings.ReplaceAll(answer, secret, "…")
-			}
-		}
-		text += ": " + answer
+		text += ": " + x.withoutSecrets(answer)
 	}
 	err := errors.New("the answer is " + oneLine(text))
 	switch {

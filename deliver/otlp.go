@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/exporters/otlp/otlplog/otlploggrpc"
 	"go.opentelemetry.io/otel/exporters/otlp/otlplog/otlploghttp"
 	"go.opentelemetry.io/otel/log"
 	sdklog "go.opentelemetry.io/otel/sdk/log"
@@ -24,13 +25,14 @@ import (
 	"tcpleak/tcp"
 )
 
-// OTLPConfig says which collector to send to, by OTLP over HTTP with protobuf.
+// OTLPConfig says which collector to send to, by OTLP over HTTP with protobuf, or over gRPC.
 //
-// The URL is the collector's base URL, "http://localhost:4318", to which /v1/logs and /v1/metrics are added; without one,
-// OTEL_EXPORTER_OTLP_ENDPOINT counts. OTEL_EXPORTER_OTLP_HEADERS and OTEL_EXPORTER_OTLP_COMPRESSION count as well. A gRPC
-// port (4317) does not do.
+// The URL is the collector's base URL, "http://localhost:4318", to which /v1/logs and /v1/metrics are added; for gRPC it has
+// no path: "http://localhost:4317", or https for TLS. Without one, OTEL_EXPORTER_OTLP_ENDPOINT counts.
+// OTEL_EXPORTER_OTLP_HEADERS and OTEL_EXPORTER_OTLP_COMPRESSION count as well.
 type OTLPConfig struct {
 	Endpoint
+	GRPC     bool
 	Name     string // "otlp" and the URL's host if it is ""
 	Host     string // host.name
 	Version  string // service.version
@@ -56,7 +58,12 @@ func (config OTLPConfig) open(signal string) (c *client, name string, err error)
 	if c.url.RawQuery != "" {
 		return nil, "", fmt.Errorf("%s: the URL has a query, which OTLP does not know: use a header instead", name)
 	}
-	c.url = c.url.JoinPath("v1", signal)
+	switch {
+	case !config.GRPC:
+		c.url = c.url.JoinPath("v1", signal)
+	case strings.Trim(c.url.Path, "/") != "":
+		return nil, "", fmt.Errorf("%s: the URL has a path, which gRPC does not know: leave it out, or use OTLP over HTTP", name)
+	}
 	return c, cmp.Or(config.Name, "otlp "+c.url.Host), nil
 }
 
@@ -75,7 +82,7 @@ func (config OTLPConfig) resource() *resource.Resource {
 type OTLP struct {
 	name     string
 	client   *client
-	exporter *otlploghttp.Exporter
+	exporter sdklog.Exporter
 	logger   log.Logger
 	records  recorder
 }
@@ -87,9 +94,16 @@ func NewOTLP(config OTLPConfig) (*OTLP, error) {
 		return nil, err
 	}
 	o := &OTLP{name: name, client: c}
-	o.exporter, err = otlploghttp.New(context.Background(),
-		otlploghttp.WithHTTPClient(c.http()), otlploghttp.WithEndpointURL(c.url.String()),
-		otlploghttp.WithRetry(otlploghttp.RetryConfig{Enabled: false})) // the Dispatcher does, and it knows what may be lost
+	// Neither tries again: the Dispatcher does, and it knows what may be lost.
+	if config.GRPC {
+		o.exporter, err = otlploggrpc.New(context.Background(),
+			otlploggrpc.WithEndpoint(c.target()), otlploggrpc.WithTLSCredentials(c.credentials()),
+			otlploggrpc.WithDialOption(c.dialOptions()...), otlploggrpc.WithRetry(otlploggrpc.RetryConfig{Enabled: false}))
+	} else {
+		o.exporter, err = otlploghttp.New(context.Background(),
+			otlploghttp.WithHTTPClient(c.http()), otlploghttp.WithEndpointURL(c.url.String()),
+			otlploghttp.WithRetry(otlploghttp.RetryConfig{Enabled: false}))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
@@ -104,7 +118,7 @@ func NewOTLP(config OTLPConfig) (*OTLP, error) {
 func (o *OTLP) Name() string { return o.name }
 
 // Send exports the batch. By the protocol, 429, 502, 503 and 504 are to be tried again, and any other status but 2xx is a
-// refusal.
+// refusal; of gRPC, UNAVAILABLE and its like, and RESOURCE_EXHAUSTED if it says when to come back.
 func (o *OTLP) Send(ctx context.Context, batch []*Item) error {
 	o.records = o.records[:0]
 	for _, item := range batch {
@@ -113,11 +127,13 @@ func (o *OTLP) Send(ctx context.Context, batch []*Item) error {
 	exchanged, x := exchanging(ctx)
 	err := o.exporter.Export(exchanged, o.records)
 	switch {
-	case x.status >= 200 && x.status < 300:
-		// An answer that cannot be read does not undo it.
-		var answer collogpb.ExportLogsServiceResponse
-		if proto.Unmarshal(x.answer, &answer) != nil {
-			return nil
+	case x.taken():
+		answer, _ := x.reply.(*collogpb.ExportLogsServiceResponse)
+		if answer == nil {
+			answer = new(collogpb.ExportLogsServiceResponse)
+			if proto.Unmarshal(x.answer, answer) != nil {
+				return nil // that an answer cannot be read does not undo it
+			}
 		}
 		if n := answer.GetPartialSuccess().GetRejectedLogRecords(); n > 0 {
 			n = min(n, int64(len(batch)))
@@ -125,10 +141,10 @@ func (o *OTLP) Send(ctx context.Context, batch []*Item) error {
 				n, len(batch), oneLine(answer.GetPartialSuccess().GetErrorMessage()))}
 		}
 		return nil
-	case x.status == 0 && x.err == nil && err != nil && ctx.Err() == nil:
-		return &Permanent{Err: err, Divide: true} // it was not fit to be sent
-	case x.status == 0 && x.err == nil:
+	case ctx.Err() != nil && x.status == 0:
 		return ctx.Err()
+	case !x.began() && err != nil:
+		return &Permanent{Err: err, Divide: true} // it was not fit to be sent
 	}
 	return x.verdict(func(status int) bool {
 		return slices.Contains([]int{http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout}, status)

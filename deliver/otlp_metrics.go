@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
 	bridge "go.opentelemetry.io/contrib/bridges/prometheus"
+	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetricgrpc"
 	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetrichttp"
 	"go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
@@ -35,9 +36,16 @@ func NewMetrics(config OTLPConfig, every time.Duration, source prometheus.Gather
 	if every = cmp.Or(every, DefaultMetricsInterval); every < time.Second {
 		return nil, fmt.Errorf("%s: metrics every %s: a second at least", name, every)
 	}
-	sender, err := otlpmetrichttp.New(context.Background(),
-		otlpmetrichttp.WithHTTPClient(c.http()), otlpmetrichttp.WithEndpointURL(c.url.String()),
-		otlpmetrichttp.WithRetry(otlpmetrichttp.RetryConfig{Enabled: false}))
+	var sender metric.Exporter
+	if config.GRPC {
+		sender, err = otlpmetricgrpc.New(context.Background(),
+			otlpmetricgrpc.WithEndpoint(c.target()), otlpmetricgrpc.WithTLSCredentials(c.credentials()),
+			otlpmetricgrpc.WithDialOption(c.dialOptions()...), otlpmetricgrpc.WithRetry(otlpmetricgrpc.RetryConfig{Enabled: false}))
+	} else {
+		sender, err = otlpmetrichttp.New(context.Background(),
+			otlpmetrichttp.WithHTTPClient(c.http()), otlpmetrichttp.WithEndpointURL(c.url.String()),
+			otlpmetrichttp.WithRetry(otlpmetrichttp.RetryConfig{Enabled: false}))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
@@ -89,7 +97,7 @@ func (e *metricsExporter) Export(ctx context.Context, all *metricdata.ResourceMe
 	began := time.Now()
 	ctx, x := exchanging(ctx)
 	err := e.Exporter.Export(ctx, all)
-	if x.status != 0 || x.err != nil {
+	if x.began() {
 		err = x.verdict(func(int) bool { return false })
 	}
 	e.mu.Lock()

@@ -2,7 +2,10 @@ package main
 
 import (
 	"cmp"
+	"crypto/rand"
+	"encoding/hex"
 	"os"
+	"sync"
 
 	"tcpleak/config"
 	"tcpleak/deliver"
@@ -39,10 +42,19 @@ func (a *agent) outputs(s *config.Agent) ([]deliver.Config, error) {
 }
 
 func (a *agent) collector(s *config.Agent) deliver.OTLPConfig {
+	o := &s.Outputs.OTLP
 	return deliver.OTLPConfig{
-		Endpoint: deliver.Endpoint{URL: s.Outputs.OTLP.URL(), Headers: s.Outputs.OTLP.Headers}, Host: hostName(), Version: version,
+		Endpoint: deliver.Endpoint{URL: o.URL(), Headers: o.Headers}, GRPC: o.Protocol == config.OverGRPC,
+		Host: hostName(), Version: version, Instance: instance(),
 	}
 }
+
+// instance tells this start of the agent apart from others, of this host and of others.
+var instance = sync.OnceValue(func() string {
+	var id [8]byte
+	rand.Read(id[:]) // it never fails
+	return hex.EncodeToString(id[:])
+})
 
 // hostName is "" where it is not known: the receiver knows whom it talks to.
 func hostName() string {

@@ -50,6 +50,7 @@ var rules = map[string][]string{
 	"metrics": {"diagnosis", "tracker", "tcp", "github.com/prometheus/client_golang"},
 	"deliver": {
 		"report", "diagnosis", "tcp", "golang.org/x/net/http/httpguts", "google.golang.org/protobuf/proto",
+		"google.golang.org/grpc", "google.golang.org/genproto/googleapis/rpc/errdetails",
 		"go.opentelemetry.io/otel", "go.opentelemetry.io/proto/otlp", "go.opentelemetry.io/contrib/bridges/prometheus",
 		"github.com/prometheus/client_golang/prometheus", "github.com/prometheus/client_model/go",
 	},
