@@ -46,6 +46,10 @@ type Config struct {
 	// random, so that a receiver that comes back is not met by all hosts at once.
 	MinBackoff, MaxBackoff time.Duration
 	Timeout                time.Duration // of one Send
+	// Tell, if it is not nil, is told on one line when the output begins to fail or to refuse, and when it takes events again;
+	// of an output that goes back and forth, no more than once in ten seconds. Calls come from the output's own goroutine, and
+	// hold up nobody else.
+	Tell func(line string)
 }
 
 // complete fills in the defaults.
@@ -278,6 +282,7 @@ type worker struct {
 	failures int // since something was taken
 	began    time.Time
 	left     []io.Closer // outputs that others have replaced, and that may be in use
+	mood     mood
 	Stats
 }
 
@@ -363,6 +368,9 @@ func (w *worker) run() {
 			return
 		}
 		pause, asked := w.settle(batch, c, err)
+		if line := w.mood.after(err, len(batch)); line != "" && c.Tell != nil {
+			c.Tell(oneLine(w.name) + ": " + line)
+		}
 		if pause == 0 {
 			continue
 		}

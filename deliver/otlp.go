@@ -37,6 +37,9 @@ type OTLPConfig struct {
 	Host     string // host.name
 	Version  string // service.version
 	Instance string // service.instance.id, absent if it is ""
+	// Tell, if it is not nil, is told on one line when the collector begins to fail to take metrics, and when it takes them
+	// again. What becomes of events is told to the Tell of a Config.
+	Tell func(line string)
 }
 
 // open checks config for a signal, "logs" or "metrics".

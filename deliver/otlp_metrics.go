@@ -49,7 +49,7 @@ func NewMetrics(config OTLPConfig, every time.Duration, source prometheus.Gather
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	m := &Metrics{exporter: &metricsExporter{Exporter: sender, client: c, stats: Stats{Name: name}}}
+	m := &Metrics{exporter: &metricsExporter{Exporter: sender, client: c, tell: config.Tell, stats: Stats{Name: name}}}
 	m.provider = metric.NewMeterProvider(metric.WithResource(config.resource()), metric.WithReader(
 		metric.NewPeriodicReader(m.exporter, metric.WithInterval(every), metric.WithTimeout(min(every, DefaultTimeout)),
 			metric.WithProducer(bridge.NewMetricProducer(bridge.WithGatherer(m.exporter.gathering(source)))))))
@@ -76,6 +76,7 @@ func (m *Metrics) Close(ctx context.Context) error {
 type metricsExporter struct {
 	metric.Exporter
 	client *client
+	tell   func(string) // may be nil
 	mu     sync.Mutex
 	stats  Stats
 }
@@ -100,17 +101,30 @@ func (e *metricsExporter) Export(ctx context.Context, all *metricdata.ResourceMe
 	if x.began() {
 		err = x.verdict(func(int) bool { return false })
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if err == nil {
-		e.stats.Sent++
-		e.stats.Down = time.Time{}
-		return nil
-	}
-	e.stats.Lost++
-	e.stats.LastError = oneLine(err.Error())
-	if e.stats.Down.IsZero() {
-		e.stats.Down = began
+	if line := e.settle(began, err); line != "" && e.tell != nil {
+		e.tell(line)
 	}
 	return nil
+}
+
+// settle takes note of how an export ended, and returns what is to be told of it, or "".
+func (e *metricsExporter) settle(began time.Time, err error) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := &e.stats
+	if err == nil {
+		s.Sent++
+		if s.Down.IsZero() {
+			return ""
+		}
+		s.Down = time.Time{}
+		return oneLine(s.Name) + ": takes metrics again"
+	}
+	s.Lost++
+	s.LastError = oneLine(err.Error())
+	if !s.Down.IsZero() {
+		return ""
+	}
+	s.Down = began
+	return oneLine(s.Name) + ": does not take metrics: " + s.LastError
 }
