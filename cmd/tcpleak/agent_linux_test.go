@@ -20,7 +20,10 @@ import (
 func (h *hosts) agent(t *testing.T, configuration string) (p *process, get func(path string) string) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "tcpleak.yaml")
-	text := "interfaces: [" + kernel.Device + "]\nfilter: tcp port 80\nlisten: " + h.Server.V4.String() + ":9777\nuser: root\n" + configuration
+	text := "interfaces: [" + kernel.Device + "]\nlisten: " + h.Server.V4.String() + ":9777\nuser: root\n" + configuration
+	if !strings.Contains(configuration, "filter: ") {
+		text += "filter: tcp port 80\n"
+	}
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}

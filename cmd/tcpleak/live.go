@@ -25,8 +25,10 @@ const (
 	batchSize = 256
 	// lookEvery is how often the connections are judged. It takes a microsecond for each, which the processors share.
 	lookEvery = 500 * time.Millisecond
-	// lookShare bounds what that costs where there are many: a thirtieth of the time.
-	lookShare = 30
+	// lookShare bounds what that costs where there are many: a thirtieth of the time. A busy host makes it take longer than it
+	// costs, and must not blind it: lookLatest is the longest time between two judgements.
+	lookShare  = 30
+	lookLatest = 10 * time.Second
 	// dropsEvery is how often dropped packets are told of at most.
 	dropsEvery = 10 * time.Second
 )
@@ -145,7 +147,7 @@ func (w *watcher) tick(silent bool) error {
 	if err := w.audience.hear(&judgement{analysis, more, w.monitor.Update(analysis, more...), stats, w.now}); err != nil {
 		return err
 	}
-	w.due = clock.Add(max(lookEvery, lookShare*time.Since(clock)))
+	w.due = clock.Add(min(max(lookEvery, lookShare*time.Since(clock)), lookLatest))
 	return nil
 }
 

@@ -11,9 +11,9 @@ import (
 
 var update = flag.Bool("update", false, "write the expected output instead of comparing with it")
 
-// TestMain puts tcpleak into the PATH of the tests: it is this binary under another name.
+// TestMain puts tcpleak, and a receiver of its findings, into the PATH of the tests: they are this binary under other names.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"tcpleak": main})
+	testscript.Main(m, map[string]func(){"tcpleak": main, "webhook-receiver": receiver})
 }
 
 // tcpleak runs the command in this process.
