@@ -26,7 +26,7 @@ import (
 // until asks done again and again, as long as is bearable.
 func until(t *testing.T, what func() string, done func() bool) {
 	t.Helper()
-	for began := time.Now(); !done(); time.Sleep(20 * time.Millisecond) {
+	for began := time.Now(); !done(); time.Sleep(100 * time.Millisecond) {
 		if time.Since(began) > 2*hang {
 			t.Fatalf("%v are over: %s", 2*hang, what())
 		}
@@ -481,7 +481,9 @@ func TestTenThousandAddressesAndPortsMakeNoSeries(t *testing.T) {
 			}
 		}
 	})
-	until(t, func() string { return fmt.Sprint(packets(), " packets captured of ", sent, ": ", agent.stderr(), get("/metrics")) }, func() bool { return packets() >= sent })
+	until(t, func() string {
+		return fmt.Sprint(packets(), " packets captured of ", sent, ": ", agent.stderr(), get("/metrics"))
+	}, func() bool { return packets() >= sent })
 	findings := func() string { return get("/api/v1/findings") }
 	until(t, findings, func() bool { return strings.Contains(findings(), `"kind":"port_scan"`) })
 	// What has been counted by service at least once more has all that there is.
