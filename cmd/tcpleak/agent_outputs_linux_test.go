@@ -20,7 +20,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tcpleak/internal/kernel"
-	"tcpleak/tcp"
 )
 
 // until asks done again and again, as long as is bearable.
@@ -466,10 +465,10 @@ func TestTenThousandAddressesAndPortsMakeNoSeries(t *testing.T) {
 		// The client stands for them all: its kernel resets what the open port accepts, as that of a scanner does.
 		h.Client.Command("", "ip", "route", "add", "local", "10.99.0.0/16", "dev", "lo")
 		h.Server.Command("", "ip", "route", "add", "10.99.0.0/16", "via", h.Client.V4.String(), "dev", kernel.Device)
+		var all []kernel.Tuple
 		ask := func(source int, port uint16) {
 			from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 99, byte(source >> 8), byte(source)}), uint16(20000+source))
-			h.Client.Inject(kernel.Tuple{Src: from, Dst: netip.AddrPortFrom(h.Server.V4, port)}, tcp.SYN, uint32(port), 0, 0)
-			sent++
+			all = append(all, kernel.Tuple{Src: from, Dst: netip.AddrPortFrom(h.Server.V4, port)})
 		}
 		for i := range 10_000 {
 			ask(i, uint16(10000+i))
@@ -480,6 +479,8 @@ func TestTenThousandAddressesAndPortsMakeNoSeries(t *testing.T) {
 				ask(10_000, uint16(1000+i))
 			}
 		}
+		h.Client.InjectEach(all)
+		sent += len(all)
 	})
 	until(t, func() string {
 		return fmt.Sprint(packets(), " packets captured of ", sent, ": ", agent.stderr(), get("/metrics"))

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"tcpleak/internal/kernel"
-	"tcpleak/tcp"
 )
 
 // recommended is what deploy/prometheus/README.md says of how often to ask; the rules say themselves how often they are judged.
@@ -156,9 +155,11 @@ func TestAPrometheusThatIsKilledMissesNothing(t *testing.T) {
 
 	act(t, func() {
 		h.Server.Command("", "ip", "route", "add", "10.99.0.0/16", "via", h.Client.V4.String(), "dev", kernel.Device)
+		var flood []kernel.Tuple
 		for i := range 10 { // from where no answer comes
-			h.Client.Inject(kernel.Tuple{Src: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 99, 0, byte(i + 1)}), 40000), Dst: h.service()}, tcp.SYN, 1, 0, 0)
+			flood = append(flood, kernel.Tuple{Src: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 99, 0, byte(i + 1)}), 40000), Dst: h.service()})
 		}
+		h.Client.InjectEach(flood)
 	})
 	if raised := agent.next(t); !strings.Contains(raised.text, `"event":"raised"`) || !strings.Contains(raised.text, `"kind":"syn_flood"`) {
 		t.Errorf("the first line is %s", raised.text)

@@ -344,6 +344,25 @@ func (s *Socket) Seqs() (snd, rcv uint32) {
 
 // Inject sends a forged segment from the host: its source need not be a socket of the host. IPv4 without options.
 func (h *Host) Inject(t Tuple, flags tcp.Flags, seq, ack uint32, payload int) {
+	h.inject([]Tuple{t}, flags, seq, ack, payload)
+}
+
+// InjectEach sends as many SYNs, quickly.
+func (h *Host) InjectEach(all []Tuple) { h.inject(all, tcp.SYN, 1, 0, 0) }
+
+func (h *Host) inject(all []Tuple, flags tcp.Flags, seq, ack uint32, payload int) {
+	h.Run(func() {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
+		check("raw socket", err)
+		defer unix.Close(fd)
+		for _, t := range all {
+			check("inject", unix.Sendto(fd, forge(t, flags, seq, ack, payload), 0, &unix.SockaddrInet4{Addr: t.Dst.Addr().As4()}))
+		}
+	})
+}
+
+// forge makes a packet; the kernel fills in length, id and checksum of the IP header.
+func forge(t Tuple, flags tcp.Flags, seq, ack uint32, payload int) []byte {
 	segment := make([]byte, 20+payload)
 	be := binary.BigEndian
 	be.PutUint16(segment, t.Src.Port())
@@ -355,17 +374,11 @@ func (h *Host) Inject(t Tuple, flags tcp.Flags, seq, ack uint32, payload int) {
 	src, dst := t.Src.Addr().As4(), t.Dst.Addr().As4()
 	be.PutUint16(segment[16:], checksum(src[:], dst[:], []byte{0, unix.IPPROTO_TCP, 0, byte(len(segment))}, segment))
 
-	packet := make([]byte, 20, 20+len(segment)) // the kernel fills in length, id and checksum of the IP header
+	packet := make([]byte, 20, 20+len(segment))
 	packet[0], packet[8], packet[9] = 0x45, 64, unix.IPPROTO_TCP
 	copy(packet[12:], src[:])
 	copy(packet[16:], dst[:])
-	packet = append(packet, segment...)
-	h.Run(func() {
-		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
-		check("raw socket", err)
-		defer unix.Close(fd)
-		check("inject", unix.Sendto(fd, packet, 0, &unix.SockaddrInet4{Addr: dst}))
-	})
+	return append(packet, segment...)
 }
 
 // checksum is the Internet checksum (RFC 1071) of parts of even length, the last of any length.
