@@ -162,11 +162,10 @@ func (a *agent) run(ctx context.Context, stderr io.Writer) error {
 		}
 		var err error
 		// Once privileges are given up: files are opened as whoever the agent runs as.
-		if a.out, err = deliver.New(outputs...); err != nil || s.Outputs.OTLP.Endpoint == "" {
+		if a.out, err = deliver.New(outputs...); err != nil {
 			return a, err
 		}
-		a.sent, err = deliver.NewMetrics(a.collector(s), 0, a.metrics.Gatherer())
-		return a, err
+		return a, a.sendMetrics(s)
 	}
 	a.reload = make(chan os.Signal, 1)
 	signal.Notify(a.reload, syscall.SIGHUP)
@@ -259,7 +258,9 @@ func (a *agent) readAgain() {
 	if err == nil {
 		var outputs []deliver.Config
 		if outputs, err = a.outputs(&settings); err == nil {
-			err = a.out.Reload(outputs...)
+			if err = a.out.Reload(outputs...); err == nil {
+				err = a.sendMetrics(&settings)
+			}
 		}
 	}
 	if err != nil {

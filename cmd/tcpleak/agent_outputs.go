@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
@@ -54,6 +55,26 @@ func (a *agent) collector(s *config.Agent) deliver.OTLPConfig {
 		Endpoint: deliver.Endpoint{URL: o.URL(), Headers: o.Headers}, GRPC: o.Protocol == config.OverGRPC,
 		Host: hostName(), Version: version, Instance: instance(), Tell: a.tell,
 	}
+}
+
+// sendMetrics goes over to the collector that the settings name, if any. It waits for none.
+func (a *agent) sendMetrics(s *config.Agent) error {
+	var next *deliver.Metrics
+	if s.Outputs.OTLP.Endpoint != "" {
+		var err error
+		if next, err = deliver.NewMetrics(a.collector(s), 0, a.metrics.Gatherer()); err != nil {
+			return err
+		}
+	}
+	if before := a.sent; before != nil {
+		go func() {
+			ctx, stop := context.WithTimeout(context.Background(), drain)
+			defer stop()
+			_ = before.Close(ctx) // what does not arrive now is in the numbers that go elsewhere
+		}()
+	}
+	a.sent = next
+	return nil
 }
 
 // instance tells this start of the agent apart from others, of this host and of others.

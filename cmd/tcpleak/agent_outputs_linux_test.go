@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -383,6 +384,37 @@ func TestACollectorTakesFindingsAndMetrics(t *testing.T) {
 			}
 		})
 	}
+}
+
+// An agent that sends nothing is told of a collector by a reload.
+func TestACollectorThatIsNamedLater(t *testing.T) {
+	t.Parallel()
+	h := newHosts(t)
+	file := filepath.Join(t.TempDir(), "collected")
+	h.collector(t, file)
+	agent, _ := h.agent(t, "thresholds: {stuck_close_wait: 200ms}\n")
+	path := agent.cmd.Args[3]
+	old, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(string(old)+"outputs: {otlp: {endpoint: \""+h.Server.V4.String()+":4317\", insecure: true, protocol: grpc}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := agent.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, agent, "the configuration was read again")
+	act(t, func() { h.leak(h.Client) })
+	var sent told
+	sent.hear(t, agent, 1)
+	if _, status := agent.interrupt(t); status != statusOK {
+		t.Errorf("exit status %d: %s", status, agent.stderr())
+	}
+	until(t, func() string { return "not all came: " + agent.stderr() }, func() bool {
+		c := collectedIn(t, file)
+		return len(c.metrics) > 0 && c.arrivals().missing(&sent) == ""
+	})
 }
 
 // The collector is killed while findings are raised, and comes back.
