@@ -130,7 +130,7 @@ func (a *agent) run(ctx context.Context, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	j.network = s.Outputs.Webhook.URL != "" || s.Outputs.OTLP.Endpoint != ""
+	j.network = true // a reload may name a webhook or a collector, and what is forbidden once stays so
 	j.reads = append([]string{a.path, s.Outputs.Webhook.TokenFile, "/etc/ssl", "/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf"}, config.WebDirs(s.WebConfig)...)
 	j.writes = []string{s.Outputs.LinesFile}
 	// Before privileges are given up: a port below 1024 takes some.
