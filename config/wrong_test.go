@@ -301,7 +301,7 @@ func TestWrongEnvironment(t *testing.T) {
 		"TCPLEAK_ONLY=leak,leek":                                  `TCPLEAK_ONLY: there is no finding of kind "leek"; did you mean leak?`,
 		"TCPLEAK_OUTPUTS_WEBHOOK_HEADERS=s3cret":                  "TCPLEAK_OUTPUTS_WEBHOOK_HEADERS: an entry without a name; write NAME=VALUE",
 		"TCPLEAK_OUTPUTS_WEBHOOK_HEADERS=Authorization=s3cret%zz": "TCPLEAK_OUTPUTS_WEBHOOK_HEADERS: Authorization: % is not followed by two hexadecimal digits; write it as %25",
-		"TCPLEAK_OUTPUTS_WEBHOOK_URL=https://:s3cret@a/":         "TCPLEAK_OUTPUTS_WEBHOOK_URL: has a user or password in it, which is not sent; give an Authorization header in the environment, as TCPLEAK_OUTPUTS_WEBHOOK_HEADERS='Authorization=Basic%20…'",
+		"TCPLEAK_OUTPUTS_WEBHOOK_URL=https://:s3cret@a/":          "TCPLEAK_OUTPUTS_WEBHOOK_URL: has a user or password in it, which is not sent; give an Authorization header in the environment, as TCPLEAK_OUTPUTS_WEBHOOK_HEADERS='Authorization=Basic%20…'",
 		"TCPLEAK_OUTPUTS_WEBHOOK_URL=s3cret":                      "TCPLEAK_OUTPUTS_WEBHOOK_URL: is not a URL that begins with http:// or https://",
 	} {
 		_, err := Load("", []string{variable}, nil)
