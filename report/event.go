@@ -29,7 +29,7 @@ func EventText(w io.Writer, e *diagnosis.Event, location *time.Location) error {
 	default:
 		line += ": " + f.Summary
 		if len(f.Holders) > 0 {
-			line += " Held by " + holders(f) + "."
+			line += " Held by " + Holders(f) + "."
 		}
 		if f.Next != "" {
 			line += " Next: " + f.NextStep()

@@ -255,8 +255,8 @@ func (p *printer) fromKernel(findings []diagnosis.Finding) {
 	}
 }
 
-// holders names who has the sockets of a finding open: "pid 4242 java, fd 87, 91".
-func holders(f *diagnosis.Finding) string {
+// Holders names who has the sockets of a finding open: "pid 4242 java, fd 87, 91"; "" where nobody knows.
+func Holders(f *diagnosis.Finding) string {
 	var text strings.Builder
 	for i := range f.Holders {
 		h := &f.Holders[i]
@@ -273,7 +273,7 @@ func holders(f *diagnosis.Finding) string {
 		}
 		fmt.Fprintf(&text, ", fd %d", h.FD)
 	}
-	if len(f.Holders) < f.Count {
+	if len(f.Holders) > 0 && len(f.Holders) < f.Count {
 		text.WriteString(" and others")
 	}
 	return text.String()
@@ -334,7 +334,7 @@ func (p *printer) finding(f *diagnosis.Finding) {
 		}
 	}
 	if len(f.Holders) > 0 {
-		p.paragraph("  Who:   ", indent, holders(f))
+		p.paragraph("  Who:   ", indent, Holders(f))
 	}
 	if f.Certainty != tracker.Confirmed {
 		p.paragraph("  Sure?  ", indent, f.Certainty.String()+": "+certaintyWords(f.Certainty))

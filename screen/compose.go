@@ -19,6 +19,8 @@ import (
 type Composer struct {
 	// Process names the process that a connection belongs to, if that is known; nil where none is.
 	Process func(*tracker.Connection) string
+	// Name returns what a connection's client calls its server, "" if nobody knows; nil where no names are wanted.
+	Name func(*tracker.Connection) string
 
 	table    *tracker.Table
 	analysis *diagnosis.Analysis
@@ -133,6 +135,9 @@ func (p *Composer) arrange(of ordered, now int64) {
 	for i := range list.Len() {
 		list.View(i, now, &c)
 		s.findings, s.process = p.analysis.Of(&c), p.process(&c)
+		if p.filter.named {
+			s.name = p.name(&c)
+		}
 		if !p.filter.passes(&s) {
 			continue
 		}
@@ -149,6 +154,13 @@ func (p *Composer) process(c *tracker.Connection) string {
 		return ""
 	}
 	return p.Process(c)
+}
+
+func (p *Composer) name(c *tracker.Connection) string {
+	if p.Name == nil {
+		return ""
+	}
+	return p.Name(c)
 }
 
 func (p *Composer) rows(q *Query, now int64) []Row {
@@ -169,7 +181,7 @@ func (p *Composer) rows(q *Query, now int64) []Row {
 }
 
 func (p *Composer) row(c *tracker.Connection, now int64) Row {
-	r := Row{ID: c.ID, Process: p.process(c), RTT: time.Duration(c.HandshakeRTT)}
+	r := Row{ID: c.ID, Process: p.process(c), Name: p.name(c), RTT: time.Duration(c.HandshakeRTT)}
 	for role := range c.Ends {
 		e := &c.Ends[role]
 		r.Ends[role] = End{e.Addr, e.Port, e.State, e.Certainty}
@@ -225,5 +237,5 @@ func (p *Composer) detail(id uint64, now int64) *Detail {
 	if !p.table.Get(p.opened, now, &c) {
 		return &Detail{ID: id, Gone: true}
 	}
-	return &Detail{ID: id, Process: p.process(&c), Ladder: ladder.Outline(&c, now), Findings: p.findings(&c)}
+	return &Detail{ID: id, Process: p.process(&c), Name: p.name(&c), Ladder: ladder.Outline(&c, now), Findings: p.findings(&c)}
 }

@@ -21,7 +21,7 @@ func (m *model) readingTitle() string {
 		c := &d.Ladder.Connection
 		client, server := &c.Ends[tracker.Client], &c.Ends[tracker.Server]
 		left = l.accent.Render(fmt.Sprintf("Connection %d", c.ID)) + fmt.Sprintf("  %s %s %s", address(client.Addr, client.Port), l.arrow,
-			address(server.Addr, server.Port))
+			diagnosis.Named(report.Clean(d.Name), address(server.Addr, server.Port)))
 	default:
 		left = l.accent.Render(fmt.Sprintf("Connection %d", m.opened.connection))
 	}
@@ -70,6 +70,6 @@ func (m *model) detailText() string {
 	}
 	var text strings.Builder
 	// It cannot fail: a Builder takes every write.
-	_ = report.ExplainText(&text, &report.Explanation{Ladder: d.Ladder}, report.TableOptions{Width: width, Color: l.color})
+	_ = report.ExplainText(&text, &report.Explanation{Ladder: d.Ladder, Name: d.Name}, report.TableOptions{Width: width, Color: l.color})
 	return b.String() + "\n" + l.adapt(text.String())
 }

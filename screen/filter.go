@@ -17,6 +17,7 @@ import (
 type Filter struct {
 	words []word
 	text  bool // a word needs the connection's text
+	named bool // a word needs the server's name
 }
 
 // word is a condition; all of a filter's must hold.
@@ -30,13 +31,14 @@ type subject struct {
 	c        *tracker.Connection
 	now      int64
 	process  string
+	name     string // of the server; only where the filter is named
 	findings []int
 	kinds    []diagnosis.Finding // by ID, from 1: all there are
 	text     []byte              // all of it, in lower case
 }
 
 // ParseFilter reads a filter: words, all of which must be found in what the table shows of a connection, whatever their
-// case. A word may name where: state:CLOSE_WAIT (of either end; client:, server: for one), finding:leak, port:8080,
+// case. A word may name where: state:CLOSE_WAIT of either end, client:10.0.0.7, server:api.example.com, finding:leak, port:8080,
 // process:java, id:12, age>60s, age<5m. An ! before a word turns it round.
 func ParseFilter(text string) (Filter, error) {
 	var f Filter
@@ -83,9 +85,10 @@ func (w *word) parse(field string, f *Filter) error {
 		}
 		var b []byte
 		needle := []byte(value)
+		f.named = f.named || role == tracker.Server
 		w.holds = func(s *subject) bool {
 			b = appendEnd(b[:0], &s.c.Ends[role])
-			return bytes.Contains(b, needle)
+			return bytes.Contains(b, needle) || role == tracker.Server && in(s.name, value)
 		}
 		return nil
 	case name == "finding":
@@ -113,7 +116,7 @@ func (w *word) parse(field string, f *Filter) error {
 		w.holds = func(s *subject) bool { return s.c.ID == id }
 		return nil
 	}
-	f.text = true
+	f.text, f.named = true, true
 	needle := []byte(lower)
 	w.holds = func(s *subject) bool { return bytes.Contains(s.text, needle) }
 	return nil
@@ -163,7 +166,8 @@ func (s *subject) appendText(b []byte) []byte {
 	for _, id := range s.findings {
 		b = append(append(b, s.kinds[id-1].Kind...), ' ')
 	}
-	return appendLower(b, s.process)
+	b = append(appendLower(b, s.process), ' ')
+	return appendLower(b, s.name)
 }
 
 func appendEnd(b []byte, e *tracker.Endpoint) []byte {

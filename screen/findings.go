@@ -112,7 +112,11 @@ func (m *model) findingLines(height, preview int) []string {
 // preview is the summary of a finding.
 func (m *model) preview(f *diagnosis.Finding, height int) []string {
 	l := &m.look
-	text := strings.Split(ansi.Wrap(report.Clean(f.Summary), max(m.width-4, 10), ""), "\n")
+	about := f.Summary
+	if who := report.Holders(f); who != "" {
+		about = "Held by " + who + ". " + about // first, as there may be no room for all
+	}
+	text := strings.Split(ansi.Wrap(report.Clean(about), max(m.width-4, 10), ""), "\n")
 	if len(text) > height {
 		text = text[:height]
 		text[height-1] = ansi.Truncate(text[height-1], max(m.width-6, 1), "") + l.ellipsis
@@ -125,6 +129,9 @@ func (m *model) preview(f *diagnosis.Finding, height int) []string {
 	}
 	return text
 }
+
+// commandWidth is how much of a process's command line is shown: of some, it fills pages.
+const commandWidth = 300
 
 // findingText is all about a finding, in lines of width columns.
 func (m *model) findingText(f *diagnosis.Finding, width int) string {
@@ -150,6 +157,15 @@ func (m *model) findingText(f *diagnosis.Finding, width int) string {
 		}
 	}
 	paragraph("", f.Summary)
+	if who := report.Holders(f); who != "" {
+		paragraph("Who", who)
+		for i := range f.Holders {
+			h := &f.Holders[i]
+			if h.Command != "" && (i == 0 || f.Holders[i-1].PID != h.PID) {
+				paragraph("", ansi.Truncate(fmt.Sprintf("pid %d is %s", h.PID, report.Clean(h.Command)), commandWidth, l.ellipsis))
+			}
+		}
+	}
 	if f.Cause != "" {
 		paragraph("Why", f.Cause)
 	}

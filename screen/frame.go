@@ -61,6 +61,7 @@ type Row struct {
 	Resent   uint64
 	RTT      time.Duration // of the handshake; 0 is unknown
 	Process  string
+	Name     string           // of the server, as its clients say: not to be trusted
 	Findings []diagnosis.Kind // each once, the worst first
 	Worst    diagnosis.Severity
 	Gone     bool // it has been forgotten, and only the ID is known
@@ -79,6 +80,7 @@ type Detail struct {
 	ID       uint64
 	Gone     bool // it has been forgotten, or there never was one
 	Process  string
+	Name     string // as in Row
 	Ladder   ladder.Ladder
 	Findings []diagnosis.Finding // they must not be changed
 }

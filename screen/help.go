@@ -29,8 +29,8 @@ func (m *model) helpText() string {
 	group("Connections", k.other, k.open, k.filter, k.clear, k.left, k.right, k.reverse)
 	group("In detail", k.back, k.sideways)
 	b.WriteString("\n" + l.bold.Render("A filter") + "\n")
-	text("Words, all of which a connection must show: an address, a port, a state, a finding, a process.",
-		"state:CLOSE_WAIT  client:10.0.0.7  server::443  finding:leak  port:8080",
+	text("Words, all of which a connection must show: an address, a port, a name, a state, a finding, a process.",
+		"state:CLOSE_WAIT  client:10.0.0.7  server:api.example.com  finding:leak  port:8080",
 		"process:java  id:12  age>60s  age<5m  !word turns it round")
 	b.WriteString("\n" + l.bold.Render("Signs") + "\n")
 	text("STATE?   presumed: rests on a packet that may not have arrived, or on a capture with gaps",

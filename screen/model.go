@@ -61,6 +61,7 @@ type model struct {
 	connections cursor
 	connection  uint64 // that the cursor is on
 	widths      widths
+	named       int // how wide servers have been with their names, as widths
 
 	input     textinput.Model
 	old       string // the filter, while another is being written
@@ -151,7 +152,7 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
 		m.width, m.height = msg.Width, msg.Height
-		m.widths = widths{}
+		m.widths, m.named = widths{}, 0
 	case tea.BackgroundColorMsg:
 		m.dress(newLook(m.look.color, msg.IsDark(), m.look.ascii == nil))
 	case frameMsg:
@@ -199,7 +200,7 @@ func (m *model) turn(now time.Time) tea.Cmd {
 		return tea.Tick(left, func(time.Time) tea.Msg { return turnMsg{} })
 	}
 	if m.next.Query.ordered() != m.frame.Query.ordered() {
-		m.widths = widths{}
+		m.widths, m.named = widths{}, 0
 	}
 	m.frame, m.have, m.next, m.turned = *m.next, true, nil, now
 	m.follow()

@@ -447,6 +447,7 @@ func awkward() *world {
 	w.composer.Process = func(*tracker.Connection) string {
 		return "\x1b[31mred\x1b]0;title\a\u202e日本語\r\n\tnul\x00" + strings.Repeat("长", 100)
 	}
+	w.composer.Name = w.composer.Process // hostile, too
 	return w
 }
 

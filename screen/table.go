@@ -1,11 +1,13 @@
 package screen
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/charmbracelet/x/ansi"
 
+	"tcpleak/diagnosis"
 	"tcpleak/report"
 	"tcpleak/tcp"
 	"tcpleak/tracker"
@@ -44,9 +46,11 @@ func (m *model) cell(c Column, r *Row) string {
 	switch c {
 	case ID:
 		return compactID(r.ID)
-	case Client, Server:
-		e := &r.Ends[c-Client]
+	case Client:
+		e := &r.Ends[tracker.Client]
 		return address(e.Addr, e.Port)
+	case Server:
+		return serverShort(r)
 	case ClientState, ServerState:
 		e := &r.Ends[c-ClientState]
 		return e.State.String() + certaintyMark(e.State, e.Certainty)
@@ -79,6 +83,34 @@ func (m *model) cell(c Column, r *Row) string {
 	return strings.Join(names, " ")
 }
 
+// shortName and longName are how wide a server with its name makes its column at most: as any IPv4 address, before other columns
+// have what they want; and after it.
+const shortName, longName = 21, 64
+
+// serverAddress, serverShort and serverNamed write a server: "203.0.113.7:443"; "api.example.com:443", where it has a name; and
+// "api.example.com (203.0.113.7:443)".
+func serverAddress(r *Row) string {
+	e := &r.Ends[tracker.Server]
+	return address(e.Addr, e.Port)
+}
+
+func serverShort(r *Row) string {
+	if r.Name == "" {
+		return serverAddress(r)
+	}
+	return fmt.Sprintf("%s:%d", report.Clean(r.Name), r.Ends[tracker.Server].Port)
+}
+
+func serverNamed(r *Row) string { return diagnosis.Named(report.Clean(r.Name), serverAddress(r)) }
+
+// fitServer gives a server that has a name exactly width columns: its address, too, if there is room.
+func (l *look) fitServer(r *Row, width int) string {
+	if full := serverNamed(r); ansi.StringWidth(full) <= width {
+		return l.fit(full, width)
+	}
+	return l.fitAddress(serverShort(r), width)
+}
+
 // placed is a column with its width.
 type placed struct {
 	Column
@@ -89,7 +121,13 @@ type placed struct {
 func (m *model) columns(rows []*Row) []placed {
 	for _, r := range rows {
 		for c := range Column(numColumns) {
-			m.widths[c] = max(m.widths[c], ansi.StringWidth(m.cell(c, r)))
+			width := ansi.StringWidth(m.cell(c, r))
+			if c == Server && r.Name != "" {
+				// Clients may call a server by 253 characters.
+				width = max(min(width, shortName), ansi.StringWidth(serverAddress(r)))
+				m.named = max(m.named, min(ansi.StringWidth(serverNamed(r)), longName))
+			}
+			m.widths[c] = max(m.widths[c], width)
 		}
 	}
 	var chosen [numColumns]int
@@ -131,6 +169,10 @@ func (m *model) columns(rows []*Row) []placed {
 			chosen[c] += more
 			room -= more
 		}
+	}
+	if more := min(m.named-chosen[Server], room); chosen[Server] != 0 && more > 0 {
+		chosen[Server] += more
+		room -= more
 	}
 	choose(further[:], titled)
 	var columns []placed
@@ -246,6 +288,8 @@ func (m *model) tableRow(columns []placed, r *Row, cursor bool) string {
 		switch {
 		case alignedRight[c.Column]:
 			text = l.fitRight(text, c.width)
+		case c.Column == Server && r.Name != "" && !r.Gone:
+			text = l.fitServer(r, c.width)
 		case c.Column == Client || c.Column == Server:
 			text = l.fitAddress(text, c.width)
 		default:

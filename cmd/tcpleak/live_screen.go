@@ -27,6 +27,12 @@ func (w *watcher) withScreen(ctx context.Context) (err error) {
 	if w.host != nil {
 		s.composer.Process = w.process
 	}
+	if w.names != nil {
+		s.composer.Name = func(c *tracker.Connection) string {
+			client, server := &c.Ends[tracker.Client], &c.Ends[tracker.Server]
+			return w.names.Server(client.Addr, client.Port, server.Addr, server.Port)
+		}
+	}
 	// What is said meanwhile would spoil the picture. It becomes a part of it, and is said again afterwards.
 	talk, later := w.stderr, new(strings.Builder)
 	w.stderr = io.MultiWriter(later, notes{s})
