@@ -83,6 +83,11 @@ missing_for_test() {
 	have ethtool || echo ethtool
 	have tmux || echo tmux
 	have rpm || echo rpm
+	have dnsmasq || echo dnsmasq
+	have dig || echo dig
+	for name in openssl curl nginx wrk tcpreplay; do
+		have "$name" || echo "$name"
+	done
 }
 
 missing_for_bench() {
@@ -116,6 +121,10 @@ package_of() {
 	:libpcap) echo "libpcap with its headers" ;;
 	dnf:iproute2) echo iproute ;;
 	dnf:prometheus) echo golang-github-prometheus ;;
+	apt-get:dnsmasq) echo dnsmasq-base ;;
+	apt-get:dig) echo bind9-dnsutils ;;
+	dnf:dig) echo bind-utils ;;
+	apk:dig) echo bind-tools ;;
 	apt-get:argus) echo argus-server ;;
 	dnf:tshark) echo wireshark-cli ;;
 	brew:tshark) echo wireshark ;;
@@ -151,12 +160,12 @@ install_command() {
 	esac
 }
 
-# Debian starts the services that it installs, at once and at each boot. Tests want prometheus's programs, and no server on
-# its port: between hold_services and release_services, nothing starts.
-services_held=no
+# Debian starts the services that it installs, at once and at each boot. Tests want prometheus's and nginx's programs, and no
+# servers on their ports: between hold_services and release_services, nothing starts.
+services_held=''
 policy=/usr/sbin/policy-rc.d # see invoke-rc.d(8)
 hold_services() {
-	services_held=yes
+	services_held=$*
 	[ -e "$policy" ] || {
 		printf '#!/bin/sh\nexit 101\n' >"$scratch/policy"
 		${root:+"$root"} install -m 755 "$scratch/policy" "$policy"
@@ -164,10 +173,11 @@ hold_services() {
 }
 
 release_services() {
-	[ $services_held = yes ] || return 0
-	services_held=no
+	[ -n "$services_held" ] || return 0
 	[ ! -e "$scratch/policy" ] || ${root:+"$root"} rm -f "$policy"
-	! have systemctl || ${root:+"$root"} systemctl disable prometheus.service >/dev/null 2>&1 || :
+	# shellcheck disable=SC2086 # the names of services
+	! have systemctl || ${root:+"$root"} systemctl disable $services_held >/dev/null 2>&1 || :
+	services_held=''
 }
 
 # install_packages NAME…: says what it runs, and runs it. Everything goes to stderr: stdout belongs to what the user asked for.
@@ -179,9 +189,15 @@ install_packages() {
 		${root:+"$root"} apt-get update -qq >&2 || say "apt-get update failed; going on with the package lists that are here"
 	fi
 	say "\$ $command"
-	case "$manager $* " in
-	apt-get*" prometheus "*) hold_services ;;
-	esac
+	if [ "$manager" = apt-get ]; then
+		held=''
+		for name in "$@"; do
+			case $name in
+			prometheus | nginx) held="$held $name.service" ;;
+			esac
+		done
+		[ -z "$held" ] || hold_services "$held"
+	fi
 	status=0
 	# shellcheck disable=SC2086 # a command line, split into its words
 	$command >&2 || status=$?

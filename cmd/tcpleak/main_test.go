@@ -11,9 +11,9 @@ import (
 
 var update = flag.Bool("update", false, "write the expected output instead of comparing with it")
 
-// TestMain puts tcpleak, and a receiver of its findings, into the PATH of the tests: they are this binary under other names.
+// TestMain puts tcpleak, a receiver of its findings and a server that leaks, into the PATH of the tests: they are this binary under other names.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"tcpleak": main, "webhook-receiver": receiver})
+	testscript.Main(m, map[string]func(){"tcpleak": main, "webhook-receiver": receiver, "leakyserver": leakyServer})
 }
 
 // tcpleak runs the command in this process.
