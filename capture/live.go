@@ -78,6 +78,7 @@ func OpenLive(interfaces []string, cfg Config) (Source, error) {
 		}
 		listeners = append(listeners, &listener{
 			name: name, index: i, handle: handle, link: link,
+			steady:  newSteady(clocks),
 			decoder: decoder{encaps: cfg.Encaps, learner: cfg.Names},
 			loads:   s.loads, done: s.done, spent: make(chan *load, 8),
 		})
@@ -225,6 +226,7 @@ type liveSource struct {
 	err     error
 
 	drops []drops // guarded by ledger.mu, by listener
+	moved int64   // guarded by ledger.mu; see Stats
 }
 
 type drops struct{ kernel, device uint64 }
@@ -234,6 +236,7 @@ type load struct {
 	segments []tcp.Segment // Packet counts from the load's first packet
 	totals   totals
 	newest   int64  // time of the packet that came last
+	moved    int64  // what times are moved by, at the end
 	laidOut  []byte // the packets as they are saved
 	from     *listener
 	err      error // the listener has ended
@@ -243,6 +246,7 @@ type load struct {
 // not be closed, nor asked for their counters, while another goroutine reads.
 type listener struct {
 	decoder
+	steady
 	name   string
 	index  int
 	handle *pcap.Handle
@@ -308,12 +312,12 @@ func (l *listener) run(s *liveSource) {
 
 // enter puts a packet into a load, which is not full.
 func (l *listener) enter(at *load, data []byte, info gopacket.CaptureInfo) {
-	t := info.Timestamp.UnixNano()
+	t := l.at(info.Timestamp.UnixNano())
 	at.totals.seen(t)
 	if l.layout != nil {
 		at.laidOut = l.layout.appendPacket(at.laidOut, l.index, t, data[:min(len(data), maxPacket)], info.Length)
 	}
-	at.newest = t
+	at.newest, at.moved = t, l.move
 	at.segments = at.segments[:len(at.segments)+1]
 	seg := &at.segments[len(at.segments)-1]
 	seg.Time, seg.Packet = t, at.totals.packets
@@ -423,6 +427,7 @@ func (s *liveSource) receive() {
 	s.post(&s.totals)
 	s.mu.Lock()
 	s.stats.Sources[at.from.index].Packets += at.totals.packets
+	s.moved = at.moved
 	s.mu.Unlock()
 	if s.saver != nil {
 		s.saver.add(at.laidOut)
@@ -453,6 +458,7 @@ func (s *liveSource) Stats() Stats {
 	stats := s.snapshot()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	stats.Moved = s.moved
 	for _, d := range s.drops {
 		stats.DroppedKernel += d.kernel
 		stats.DroppedInterface += d.device

@@ -69,6 +69,7 @@ type Stats struct {
 
 	DroppedKernel    uint64 // live: packets that found the kernel's buffer full
 	DroppedInterface uint64 // live: packets that the interface or its driver dropped
+	Moved            int64  // live: ns that are added to the times of packets, since this host's clock was set
 	Saved            uint64 // live: packets written to the files of Config.Save
 	SavedFiles       int    // live: of these, those begun
 	SaveError        string // live: why no more packets are saved, in one line; "" without an error

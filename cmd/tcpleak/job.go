@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/term"
@@ -72,6 +73,10 @@ func (j *job) run(ctx context.Context) error {
 		readErr = j.watch(ctx, source)
 	} else {
 		readErr = j.read(ctx, source)
+	}
+	if j.live && errors.Is(readErr, syscall.EPIPE) {
+		fmt.Fprintln(j.stderr, "tcpleak: nobody reads the output any more, so the capture ends")
+		j.quiet = true // but for the page
 	}
 	if readErr != nil && source.Stats().Packets == 0 {
 		return readErr // a report on nothing would look like one without findings

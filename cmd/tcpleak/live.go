@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"tcpleak/capture"
@@ -40,6 +41,8 @@ type watcher struct {
 	host    *host.Host // nil if the kernel cannot be asked
 	monitor *diagnosis.Monitor
 	now     int64     // on the capture's clock, ns since 1970
+	heard   time.Time // when the packet that gave now its value was taken in
+	moved   int64     // what was told of capture.Stats.Moved
 	due     time.Time // when to judge next
 	lost    uint64    // packets that were told of
 	tell    time.Time // when to tell of the next
@@ -98,9 +101,7 @@ func (j *job) watch(ctx context.Context, source capture.Source) error {
 
 // follow takes in what the source delivers until it ends.
 func (w *watcher) follow() error {
-	if w.saved == "-" {
-		outliveReader()
-	}
+	outliveReader()
 	asked := make(chan os.Signal, 1)
 	defer onSnapshotSignal(asked)()
 	batch := make([]tcp.Segment, batchSize)
@@ -129,12 +130,8 @@ func (w *watcher) follow() error {
 
 // tick judges what the table holds, if it is time. silent says that nothing has arrived for a while.
 func (w *watcher) tick(silent bool) error {
-	w.now = max(w.now, w.source.Last())
 	clock := time.Now()
-	if silent {
-		// The packets do not tell the time then. Their clock is this host's own.
-		w.now = max(w.now, clock.UnixNano())
-	}
+	w.tellTime(clock, silent)
 	if clock.Before(w.due) {
 		w.audience.between()
 		return nil
@@ -142,6 +139,7 @@ func (w *watcher) tick(silent bool) error {
 	stats := w.source.Stats()
 	w.noteDrops(stats)
 	w.tellDrops(stats, clock)
+	w.tellMoved(stats)
 	w.tellSaving(stats)
 	analysis, more := w.findings(stats)
 	if err := w.audience.hear(&judgement{analysis, more, w.monitor.Update(analysis, more...), stats, w.now}); err != nil {
@@ -149,6 +147,20 @@ func (w *watcher) tick(silent bool) error {
 	}
 	w.due = clock.Add(min(max(lookEvery, lookShare*time.Since(clock)), lookLatest))
 	return nil
+}
+
+// tellTime brings w.now up to date.
+func (w *watcher) tellTime(clock time.Time, silent bool) {
+	switch last := w.source.Last(); {
+	case last > w.now:
+		w.now, w.heard = last, clock
+	case silent && w.heard.IsZero():
+		w.now, w.heard = clock.UnixNano(), clock // there never was one
+	case silent:
+		// The packets do not tell the time then. This host's clock may be set meanwhile, so what counts is how long ago the last was.
+		w.now += int64(clock.Sub(w.heard))
+		w.heard = clock
+	}
 }
 
 // findings judges the table, and asks the kernel what it has to say.
@@ -240,6 +252,20 @@ func (w *watcher) tellDrops(stats capture.Stats, clock time.Time) {
 	w.lost, w.tell = dropped, clock.Add(dropsEvery)
 }
 
+// tellMoved says on stderr that somebody has set this host's clock.
+func (w *watcher) tellMoved(stats capture.Stats) {
+	by := time.Duration(w.moved - stats.Moved).Round(time.Millisecond)
+	if by == 0 {
+		return
+	}
+	w.moved = stats.Moved
+	how := "ahead by "
+	if by < 0 {
+		how = "back by "
+	}
+	fmt.Fprintf(w.stderr, "tcpleak: this host's clock was set %s%v: the capture goes on by its own, so that no connection gets older or younger\n", how, by.Abs())
+}
+
 // tellSaving says once on stderr that packets are not saved any more.
 func (w *watcher) tellSaving(stats capture.Stats) {
 	if stats.SaveError != w.unsaved {
@@ -266,6 +292,10 @@ func (w *watcher) bid() {
 type lines struct{ *watcher }
 
 func (l lines) hear(j *judgement) error {
+	// Events may be hours apart, and whoever reads them has left, as head does, when it had what it wanted.
+	if out, ok := l.stdout.(*os.File); ok && readerLeft(out) {
+		return syscall.EPIPE
+	}
 	for i := range j.events {
 		var err error
 		switch l.format {

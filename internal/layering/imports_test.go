@@ -63,7 +63,7 @@ var rules = map[string][]string{
 
 	"sockets": {"tcp", "github.com/vishvananda/netlink", "golang.org/x/sys"},
 
-	"capture": {"tcp", "github.com/google/gopacket", "github.com/klauspost/compress"},
+	"capture": {"tcp", "github.com/google/gopacket", "github.com/klauspost/compress", "golang.org/x/sys/unix"},
 
 	"config": {"capture", "diagnosis", "tracker", "github.com/spf13/pflag", "go.yaml.in/yaml"},
 
@@ -74,7 +74,7 @@ var rules = map[string][]string{
 	"cmd/tcpleak": {
 		"config", "deliver", "livepage", "metrics", "screen", "report", "report/page", "ladder", "diagnosis", "tracker",
 		"capture", "host", "sockets", "names", "privilege", "tcp",
-		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term", "github.com/prometheus/exporter-toolkit/web",
+		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term", "github.com/prometheus/exporter-toolkit/web", "golang.org/x/sys/unix",
 	},
 }
 
