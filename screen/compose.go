@@ -15,7 +15,7 @@ import (
 //
 // What a Composer does costs little but for one thing: to look at each connection, which sorting and filtering take. Between
 // analyses it answers from the order that it has; it makes a new one where the query asks for another, and otherwise every
-// second at most, and altogether spends a twentieth of the time on it.
+// second at most. It spends a twentieth of the time on what is asked for, and a sixtieth where nothing is.
 type Composer struct {
 	// Process names the process that a connection belongs to, if that is known; nil where none is.
 	Process func(*tracker.Connection) string
@@ -40,6 +40,8 @@ type Composer struct {
 
 const (
 	orderEvery = time.Second
+	// againShare of the time is the most that it takes to bring an order up to date that nobody has asked for.
+	againShare = 60
 	// orderShare of the time is the most that orders take in the long run; somebody who presses keys may draw on what was
 	// saved, saveUpTo at most.
 	orderShare = 20
@@ -111,7 +113,7 @@ func (p *Composer) mayOrder(now time.Time, of ordered) bool {
 	if of != p.order.of {
 		return p.saved+since/orderShare >= 0
 	}
-	return since >= max(orderEvery, orderShare*p.cost)
+	return since >= max(orderEvery, againShare*p.cost)
 }
 
 func (p *Composer) charge(start time.Time, cost time.Duration) {

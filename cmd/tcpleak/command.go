@@ -150,7 +150,7 @@ func (o *options) addJudgement(f *pflag.FlagSet) {
 	f.StringSliceVar(&o.only, "only", nil, "report only findings of this `KIND`; repeatable")
 	f.StringSliceVar(&o.ignore, "ignore", nil, "do not report findings of this `KIND`; repeatable")
 	f.DurationVar(&o.timeWait, "time-wait", tracker.DefaultTimeWait, "how long an endpoint stays in TIME_WAIT")
-	f.IntVar(&o.maxConnections, "max-connections", tracker.DefaultMaxConnections, "remember at most `N` connections; the least telling are forgotten first")
+	f.IntVar(&o.maxConnections, "max-connections", tracker.DefaultMaxConnections, "remember at most `N` connections, with -i 200000 unless given; the least telling are forgotten first")
 	f.StringVar(&o.maxMemory, "max-memory", "", "stay below this `SIZE` of memory, as 512MiB or 2GiB, by remembering fewer connections")
 }
 
@@ -220,6 +220,9 @@ func (o *options) job(cmd *cobra.Command, args []string) (*job, error) {
 	}
 	if o.bufferMiB > maxBufferMiB {
 		return nil, fmt.Errorf("--buffer-size must be at most %d MiB", maxBufferMiB)
+	}
+	if live && !cmd.Flags().Changed("max-connections") {
+		o.maxConnections = liveConnections
 	}
 	return j, o.prepare(j, args)
 }

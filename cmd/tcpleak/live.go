@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -20,16 +21,24 @@ import (
 	"tcpleak/tcp"
 )
 
+// liveConnections are remembered of an interface, unless --max-connections says otherwise: all of a busy hour's would be judged
+// again and again, and hardly any of them is open.
+const liveConnections = 200_000
+
 const (
 	// batchSize is how many segments are read at a time from interfaces: few enough to stay in the cache, many enough to
 	// hide the call.
 	batchSize = 256
 	// lookEvery is how often the connections are judged. It takes a microsecond for each, which the processors share.
 	lookEvery = 500 * time.Millisecond
-	// lookShare bounds what that costs where there are many: a thirtieth of the time. A busy host makes it take longer than it
-	// costs, and must not blind it: lookLatest is the longest time between two judgements.
-	lookShare  = 30
-	lookLatest = 10 * time.Second
+	// lookShare bounds what that costs where there are many: a fifteenth of a core; restShare, where hardly anything passes: a
+	// fortieth. Somebody who watches an idle machine may not make it a busy one.
+	lookShare = 15
+	restShare = 40
+	// lookAtLeast bounds the wait for the next judgement, whatever the last took.
+	lookAtLeast = 10 * time.Second
+	// restRate is how many packets a second are hardly any.
+	restRate = 100
 	// dropsEvery is how often dropped packets are told of at most.
 	dropsEvery = 10 * time.Second
 )
@@ -44,6 +53,7 @@ type watcher struct {
 	heard   time.Time // when the packet that gave now its value was taken in
 	moved   int64     // what was told of capture.Stats.Moved
 	due     time.Time // when to judge next
+	pace    pace
 	lost    uint64    // packets that were told of
 	tell    time.Time // when to tell of the next
 	unsaved string    // why packets are not saved any more
@@ -136,6 +146,7 @@ func (w *watcher) tick(silent bool) error {
 		w.audience.between()
 		return nil
 	}
+	began := processorTime()
 	stats := w.source.Stats()
 	w.noteDrops(stats)
 	w.tellDrops(stats, clock)
@@ -145,8 +156,32 @@ func (w *watcher) tick(silent bool) error {
 	if err := w.audience.hear(&judgement{analysis, more, w.monitor.Update(analysis, more...), stats, w.now}); err != nil {
 		return err
 	}
-	w.due = clock.Add(min(max(lookEvery, lookShare*time.Since(clock)), lookLatest))
+	w.due = clock.Add(w.pace.wait(clock, stats.Packets, processorTime()-began))
 	return nil
+}
+
+// pace spreads judgements out.
+type pace struct {
+	last    time.Time
+	packets uint64 // until then
+	costs   [3]time.Duration
+	n       int
+}
+
+// wait returns how long after a judgement the next is due, which was made at a time, after so many packets, and took so much
+// processor time. What others do with the processors now and then makes one judgement dear, and is no reason to wait.
+func (p *pace) wait(at time.Time, packets uint64, cost time.Duration) time.Duration {
+	if p.n == 0 {
+		p.costs = [...]time.Duration{cost, cost, cost}
+	}
+	p.costs[p.n%len(p.costs)] = cost
+	p.n++
+	share := time.Duration(lookShare)
+	if since := at.Sub(p.last).Seconds(); float64(packets-p.packets) < restRate*since {
+		share = restShare
+	}
+	p.last, p.packets = at, packets
+	return min(max(lookEvery, share*slices.Min(p.costs[:])), lookAtLeast)
 }
 
 // tellTime brings w.now up to date.

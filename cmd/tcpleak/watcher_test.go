@@ -1,8 +1,11 @@
 package main
 
 import (
+	"fmt"
 	"io"
+	"net/netip"
 	"os"
+	"runtime"
 	"testing"
 	"time"
 
@@ -59,4 +62,136 @@ func TestSilenceIsCountedFromTheLastPacket(t *testing.T) {
 			t.Errorf("%s: %v after the last packet, want 2s", name, got)
 		}
 	}
+}
+
+func TestPace(t *testing.T) {
+	const cheap, dear = time.Millisecond, 100 * time.Millisecond
+	for _, c := range []struct {
+		name    string
+		packets uint64 // between judgements
+		costs   []time.Duration
+		want    time.Duration
+	}{
+		{"few connections", 0, []time.Duration{cheap, cheap}, lookEvery},
+		{"many, at rest", 10, []time.Duration{dear, dear, dear, dear}, restShare * dear},
+		{"many, busy", 1_000_000, []time.Duration{dear, dear, dear, dear}, lookShare * dear},
+		{"many at once", 1_000_000, []time.Duration{cheap, dear, dear, dear}, lookShare * dear},
+		{"a hiccup", 1_000_000, []time.Duration{cheap, cheap, dear}, lookEvery},
+		{"two", 1_000_000, []time.Duration{cheap, dear, dear}, lookEvery},
+	} {
+		var p pace
+		var got time.Duration
+		at, packets := time.Now(), uint64(0)
+		for _, cost := range c.costs {
+			got = p.wait(at, packets, cost)
+			at, packets = at.Add(got), packets+c.packets
+		}
+		if got != c.want {
+			t.Errorf("%s: the next after %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+// An hour of 200 connections a second: their number, their names and their findings may not add up.
+func TestAnHourLeavesMemoryFlat(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes several seconds")
+	}
+	const perSecond, span = 200, 3600
+	w, source, audience := newWatcher(t, options{timeWait: time.Minute, maxConnections: liveConnections})
+	var (
+		begin   = time.Now().UnixNano()
+		packets uint64
+		batch   = make([]tcp.Segment, 0, batchSize)
+		client  = func(i int) tcp.Addr { return addrOf(10, i%50_000) }
+		server  = func(i int) tcp.Addr { return addrOf(11, (i+i/500)%30_000) }
+	)
+	say := func(i int, at int64, fromClient bool, flags tcp.Flags, seq, ack uint32, payload string) {
+		packets++
+		s := tcp.Segment{
+			Time: at, Packet: packets, Src: client(i), SrcPort: uint16(10_000 + i/50_000), Dst: server(i), DstPort: 80, Flags: flags,
+			Seq: tcp.Seq(seq), Ack: tcp.Seq(ack), Len: uint32(len(payload)), Window: 65_000,
+		}
+		if !fromClient {
+			s.Src, s.SrcPort, s.Dst, s.DstPort = s.Dst, s.DstPort, s.Src, s.SrcPort
+		}
+		if payload != "" {
+			w.names.Segment(&s, []byte(payload))
+		}
+		batch = append(batch, s)
+		if len(batch) == cap(batch) {
+			w.table.Add(batch)
+			batch = batch[:0]
+		}
+	}
+	heap := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	// One in 500 servers closes only after 150 s, which is longer than the threshold.
+	const slow, until = 500, 150 * perSecond
+	var third uint64
+	for i := range perSecond * span {
+		at := begin + int64(i)*int64(time.Second)/perSecond
+		next := func() int64 { at += int64(10 * time.Microsecond); return at }
+		get := fmt.Sprintf("GET / HTTP/1.1\r\nHost: shop-%d.example.com\r\n\r\n", i)
+		asked := 1001 + uint32(len(get))
+		say(i, next(), true, tcp.SYN, 1000, 0, "")
+		say(i, next(), false, tcp.SYN|tcp.ACK, 5000, 1001, "")
+		say(i, next(), true, tcp.ACK, 1001, 5001, "")
+		say(i, next(), true, tcp.PSH|tcp.ACK, 1001, 5001, get)
+		say(i, next(), false, tcp.PSH|tcp.ACK, 5001, asked, "well")
+		say(i, next(), true, tcp.ACK, asked, 5005, "")
+		say(i, next(), true, tcp.FIN|tcp.ACK, asked, 5005, "")
+		say(i, next(), false, tcp.ACK, 5005, asked+1, "")
+		closes := func(i int, asked uint32) {
+			say(i, next(), false, tcp.FIN|tcp.ACK, 5005, asked+1, "")
+			say(i, next(), true, tcp.ACK, asked+1, 5006, "")
+		}
+		if i%slow != 0 {
+			closes(i, asked)
+		}
+		if old := i - until; old >= 0 && old%slow == 0 {
+			closes(old, 1001+uint32(len(fmt.Sprintf("GET / HTTP/1.1\r\nHost: shop-%d.example.com\r\n\r\n", old))))
+		}
+		source.last = at
+		switch {
+		case i%(120*perSecond) == 0:
+			w.due = time.Time{} // every two minutes, as hours pass faster than this host's clock goes
+			w.table.Add(batch)
+			batch = batch[:0]
+			if err := w.tick(false); err != nil {
+				t.Fatal(err)
+			}
+		case i == perSecond*span/3+1:
+			third = heap()
+		}
+	}
+	end := heap()
+	raised, cleared := 0, 0
+	for _, e := range audience.events {
+		switch e.Change {
+		case diagnosis.Raised:
+			raised++
+		case diagnosis.Cleared:
+			cleared++
+		}
+	}
+	standing := len(w.monitor.Standing())
+	runtime.KeepAlive(w)
+	t.Logf("%d packets; %d MB after a third, %d MB in the end, of which the table takes %d; %d findings raised, %d cleared", packets, third>>20, end>>20,
+		w.table.Bytes()>>20, raised, cleared)
+	if end > third+third/8 {
+		t.Errorf("memory grows: %d octets after a third of the hour, %d in the end", third, end)
+	}
+	if w.table.Len() > liveConnections || raised < 300 || raised-cleared != standing || standing > raised/5 {
+		t.Errorf("%d connections, %d findings raised, %d cleared, %d standing", w.table.Len(), raised, cleared, standing)
+	}
+}
+
+// addrOf returns the nth address of a network of 2^24.
+func addrOf(network byte, n int) tcp.Addr {
+	return tcp.AddrFromNetip(netip.AddrFrom4([4]byte{network, byte(n >> 16), byte(n >> 8), byte(n)}))
 }
