@@ -62,6 +62,10 @@ bench-peers: ## time it against tcpdump, tshark and others of their kind, RUNS t
 bench-deps: ## install those others, where the distribution has them
 	@tools/install-deps.sh bench
 
+.PHONY: drops
+drops: build deps-test ## replay traffic past tcpdump and tcpleak, and count what each drops (root)
+	$(SUDO) tools/drops.sh
+
 captures: deps-test ## make the captures in testdata/kernel again, with this kernel (root)
 	go run $(if $(SUDO),-exec sudo) ./internal/kernel/record -out testdata/kernel
 	$(if $(SUDO),sudo chown -R "$$(id -u):$$(id -g)" testdata/kernel)
