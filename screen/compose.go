@@ -15,7 +15,7 @@ import (
 //
 // What a Composer does costs little but for one thing: to look at each connection, which sorting and filtering take. Between
 // analyses it answers from the order that it has; it makes a new one where the query asks for another, and otherwise every
-// second at most. It spends a twentieth of the time on what is asked for, and a sixtieth where nothing is.
+// second at most, and every ten where no segment has come. It spends a twentieth of the time on what is asked for, and a sixtieth where nothing is.
 type Composer struct {
 	// Process names the process that a connection belongs to, if that is known; nil where none is.
 	Process func(*tracker.Connection) string
@@ -34,12 +34,16 @@ type Composer struct {
 	cost   time.Duration // what that took
 	saved  time.Duration // of the share for making orders, at built
 	began  bool
+	// What there was when the order was made.
+	segments uint64
+	changed  bool // findings have been raised or have cleared since
 
 	opened tracker.Ref
 }
 
 const (
 	orderEvery = time.Second
+	restEvery  = 10 * time.Second
 	// againShare of the time is the most that it takes to bring an order up to date that nobody has asked for.
 	againShare = 60
 	// orderShare of the time is the most that orders take in the long run; somebody who presses keys may draw on what was
@@ -58,6 +62,7 @@ func NewComposer(table *tracker.Table) *Composer { return &Composer{table: table
 // called before the table takes in more.
 func (p *Composer) Judge(a *diagnosis.Analysis, events []diagnosis.Event, more ...diagnosis.Finding) {
 	p.analysis = a
+	p.changed = p.changed || len(events) > 0
 	p.standing = slices.Concat(a.Findings, more)
 	slices.SortStableFunc(p.standing, func(a, b diagnosis.Finding) int { return cmp.Compare(b.Severity, a.Severity) })
 	for i := range events {
@@ -113,7 +118,11 @@ func (p *Composer) mayOrder(now time.Time, of ordered) bool {
 	if of != p.order.of {
 		return p.saved+since/orderShare >= 0
 	}
-	return since >= max(orderEvery, againShare*p.cost)
+	every := orderEvery
+	if !p.changed && p.table.Stats().Segments == p.segments {
+		every = restEvery // only time passes, which hardly changes places
+	}
+	return since >= max(every, againShare*p.cost)
 }
 
 func (p *Composer) charge(start time.Time, cost time.Duration) {
@@ -122,6 +131,7 @@ func (p *Composer) charge(start time.Time, cost time.Duration) {
 	}
 	p.saved = min(p.saved, saveUpTo) - cost
 	p.began, p.built, p.cost = true, start, cost
+	p.changed, p.segments = false, p.table.Stats().Segments
 }
 
 // arrange makes the order of.

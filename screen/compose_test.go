@@ -314,7 +314,7 @@ func TestHistory(t *testing.T) {
 func TestOrdersKeepToTheirShare(t *testing.T) {
 	const cost = 100 * time.Millisecond
 	for _, asking := range []bool{false, true} {
-		var p Composer
+		p := Composer{table: tracker.New(tracker.Config{})}
 		start := time.Unix(1000, 0)
 		spent, first := time.Duration(0), time.Duration(-1)
 		const span = 60 * time.Second
@@ -323,6 +323,7 @@ func TestOrdersKeepToTheirShare(t *testing.T) {
 			if asking {
 				of = ordered{filter: fmt.Sprint(at)}
 			}
+			p.changed = true // something always is
 			if p.mayOrder(start.Add(at), of) {
 				p.charge(start.Add(at), cost)
 				p.order.of = of

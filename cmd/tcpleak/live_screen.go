@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"golang.org/x/term"
 
@@ -22,7 +23,7 @@ func (w *watcher) onTerminal() bool {
 
 // withScreen shows what happens on the terminal, until the reader has seen enough or the capture ends.
 func (w *watcher) withScreen(ctx context.Context) (err error) {
-	s := &onScreen{w, screen.New(screen.Options{}), screen.NewComposer(w.table)}
+	s := &onScreen{watcher: w, screen: screen.New(screen.Options{}), composer: screen.NewComposer(w.table)}
 	w.audience = s
 	if w.host != nil {
 		s.composer.Process = w.process
@@ -66,10 +67,20 @@ type onScreen struct {
 	*watcher
 	screen   *screen.Screen
 	composer *screen.Composer
+	shown    struct { // last
+		at      time.Time
+		packets uint64
+		query   screen.Query
+		all     bool // what has happened
+	}
 }
+
+// shownAtRest is how often the screen is redrawn where hardly anything passes: each time costs some milliseconds.
+const shownAtRest = 500 * time.Millisecond
 
 func (s *onScreen) hear(j *judgement) error {
 	s.composer.Judge(j.Analysis, j.events, j.more...)
+	s.shown.all = s.shown.all && len(j.events) == 0
 	s.between()
 	return nil
 }
@@ -79,12 +90,17 @@ func (s *onScreen) between() {
 	if !s.screen.Due() {
 		return
 	}
-	stats := s.source.Stats()
+	stats, last := s.source.Stats(), &s.shown
+	passed, query := time.Since(last.at), s.screen.Query()
+	if last.all && query == last.query && passed < shownAtRest && float64(stats.Packets-last.packets) < restRate*passed.Seconds() {
+		return
+	}
+	last.at, last.packets, last.query, last.all = time.Now(), stats.Packets, query, true
 	c := screen.Capture{Now: s.now, Filter: stats.Filter, Packets: stats.Packets, Dropped: stats.DroppedKernel + stats.DroppedInterface}
 	for _, source := range stats.Sources {
 		c.Sources = append(c.Sources, source.Name)
 	}
-	s.screen.Show(s.composer.Compose(c, s.screen.Query()))
+	s.screen.Show(s.composer.Compose(c, query))
 }
 
 // report has nothing to do: what there is to report is on the screen.
