@@ -32,9 +32,9 @@ const (
 	// lookEvery is how often the connections are judged. It takes a microsecond for each, which the processors share.
 	lookEvery = 500 * time.Millisecond
 	// lookShare bounds what that costs where there are many: a fifteenth of a core; restShare, where hardly anything passes: a
-	// fortieth. Somebody who watches an idle machine may not make it a busy one.
+	// fiftieth. Somebody who watches an idle machine may not make it a busy one.
 	lookShare = 15
-	restShare = 40
+	restShare = 50
 	// lookAtLeast bounds the wait for the next judgement, whatever the last took.
 	lookAtLeast = 10 * time.Second
 	// restRate is how many packets a second are hardly any.
@@ -181,7 +181,9 @@ func (p *pace) wait(at time.Time, packets uint64, cost time.Duration) time.Durat
 		share = restShare
 	}
 	p.last, p.packets = at, packets
-	return min(max(lookEvery, share*slices.Min(p.costs[:])), lookAtLeast)
+	usual := p.costs
+	slices.Sort(usual[:])
+	return min(max(lookEvery, share*usual[1]), lookAtLeast)
 }
 
 // tellTime brings w.now up to date.
