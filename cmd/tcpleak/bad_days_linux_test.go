@@ -76,7 +76,7 @@ func TestLiveInterfaceComesBack(t *testing.T) {
 		t.Errorf("announced as %+v", e)
 	}
 	lines, status := live.interrupt(t)
-	if connections, _ := told(t, lines); status != statusOK || len(connections) != 2 {
+	if connections, _ := recordsOf(t, lines); status != statusOK || len(connections) != 2 {
 		t.Errorf("exit status %d, %d connections, want 2: %s", status, len(connections), live.stderr())
 	}
 }
@@ -105,7 +105,7 @@ func TestLiveOverrun(t *testing.T) {
 	time.Sleep(settle)
 	waitFor(t, live, "tcpleak: dropped before they could be read: ")
 	lines, status := live.interrupt(t)
-	connections, findings := told(t, lines)
+	connections, findings := recordsOf(t, lines)
 	var report string
 	for _, line := range lines {
 		if strings.HasPrefix(line, `{"type":"capture"`) {

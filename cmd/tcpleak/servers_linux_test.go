@@ -75,9 +75,9 @@ type ends struct {
 	}
 }
 
-// told splits the lines of a JSON report: the connections, and the kinds of findings, raised or in the report, each with one of
+// recordsOf splits the lines of a JSON report: the connections, and the kinds of findings, raised or in the report, each with one of
 // its lines.
-func told(t *testing.T, lines []string) (connections []ends, findings map[string]string) {
+func recordsOf(t *testing.T, lines []string) (connections []ends, findings map[string]string) {
 	t.Helper()
 	findings = make(map[string]string)
 	for _, text := range lines {
@@ -146,7 +146,7 @@ func TestLiveCurlFromNginx(t *testing.T) {
 	})
 	time.Sleep(settle)
 	lines, status := live.interrupt(t)
-	connections, findings := told(t, lines)
+	connections, findings := recordsOf(t, lines)
 	if status != statusOK || len(findings) > 0 || len(connections) != 10 {
 		t.Errorf("exit status %d, %d connections, want 10, and findings %v: %s", status, len(connections), findings, live.stderr())
 	}
@@ -175,7 +175,7 @@ func TestLiveLoadOnNginx(t *testing.T) {
 			requests := h.load(t, url, c.connections, c.args...)
 			time.Sleep(settle)
 			lines, status := live.interrupt(t)
-			connections, findings := told(t, lines)
+			connections, findings := recordsOf(t, lines)
 			if status != statusOK {
 				t.Errorf("exit status %d: %s", status, live.stderr())
 			}
@@ -277,7 +277,7 @@ func TestALeakIsNamedInJSON(t *testing.T) {
 	}
 	time.Sleep(settle)
 	lines, status := live.interrupt(t)
-	connections, _ := told(t, lines)
+	connections, _ := recordsOf(t, lines)
 	if status != statusOK || len(connections) != 12 {
 		t.Errorf("exit status %d, %d connections, want 12: %s", status, len(connections), live.stderr())
 	}
