@@ -72,19 +72,25 @@ func OpenLive(interfaces []string, cfg Config) (Source, error) {
 		return nil, err
 	}
 	for i, name := range interfaces {
-		handle, link, err := listen(name, cfg)
+		var handle *pcap.Handle
+		var link linkType
+		socket, err := withSocket(func() (err error) {
+			handle, link, err = listen(name, cfg)
+			return err
+		})
 		if err != nil {
 			return fail(fmt.Errorf("%s: %w", name, err))
 		}
 		listeners = append(listeners, &listener{
-			name: name, index: i, handle: handle, link: link,
+			name: name, index: i, handle: handle, link: link, socket: socket,
 			steady:  newSteady(clocks),
 			decoder: decoder{encaps: cfg.Encaps, learner: cfg.Names},
 			loads:   s.loads, done: s.done, spent: make(chan *load, 8),
+			asks: make(chan func()), ended: make(chan struct{}),
 		})
 		s.stats.Sources = append(s.stats.Sources, SourceStats{Name: name, Format: "live", LinkTypes: []string{link.String()}})
 	}
-	s.drops = make([]drops, len(listeners))
+	s.listeners, s.drops = listeners, make([]drops, len(listeners))
 	if cfg.Save.Name != "" {
 		var taps []tapWritten
 		for _, l := range listeners {
@@ -141,11 +147,10 @@ func listen(name string, cfg Config) (*pcap.Handle, linkType, error) {
 		handle.Close()
 		return nil, 0, fmt.Errorf("link type %v is not supported: choose another interface of %s", link, interfaceNames())
 	}
-	if cfg.Filter != "" {
-		if err := handle.SetBPFFilter(cfg.Filter); err != nil {
-			handle.Close()
-			return nil, 0, fmt.Errorf("filter %q: %v on link type %v: man pcap-filter describes the language", cfg.Filter, err, link)
-		}
+	// Also one that lets everything pass: it is what tells the kernel to copy no more than the snap length.
+	if err := handle.SetBPFFilter(cfg.Filter); err != nil {
+		handle.Close()
+		return nil, 0, fmt.Errorf("filter %q: %v on link type %v: man pcap-filter describes the language", cfg.Filter, err, link)
 	}
 	return handle, link, nil
 }
@@ -219,6 +224,9 @@ type liveSource struct {
 	once    sync.Once
 	running sync.WaitGroup
 
+	listeners   []*listener
+	refiltering sync.Mutex
+
 	// Of the goroutine that reads.
 	totals  totals
 	current *load // its first given segments have been delivered
@@ -250,11 +258,14 @@ type listener struct {
 	name   string
 	index  int
 	handle *pcap.Handle
+	socket packetSocket
 	link   linkType
 	layout *fileLayout // of the packets that are saved; nil if they are not
 	loads  chan<- *load
 	spent  chan *load // loads to use again
 	done   <-chan struct{}
+	asks   chan func() // to be run between two reads
+	ended  chan struct{}
 	lost   drops
 	raw    [2]uint32 // libpcap's counters, which wrap
 }
@@ -262,6 +273,7 @@ type listener struct {
 // run captures until the source is closed or the interface fails.
 func (l *listener) run(s *liveSource) {
 	defer l.handle.Close()
+	defer close(l.ended)
 	defer l.countDrops(s)
 	at := l.newLoad()
 	var failed error
@@ -270,6 +282,8 @@ func (l *listener) run(s *liveSource) {
 		select {
 		case <-l.done:
 			return
+		case ask := <-l.asks:
+			ask()
 		default:
 		}
 		data, info, err := l.handle.ZeroCopyReadPacketData()
@@ -359,11 +373,15 @@ func (l *listener) send(at *load) *load {
 	if at.totals.packets == 0 && at.err == nil {
 		return at
 	}
-	select {
-	case l.loads <- at:
-		return l.newLoad()
-	case <-l.done:
-		return nil
+	for {
+		select {
+		case l.loads <- at:
+			return l.newLoad()
+		case ask := <-l.asks: // perhaps by who reads, and takes no load meanwhile
+			ask()
+		case <-l.done:
+			return nil
+		}
 	}
 }
 
