@@ -177,7 +177,7 @@ func (q *queue) pop() (t ticket, ok bool) {
 }
 
 // press begins to keep the queues: before the first eviction they would cost each connection several visits to its
-// neighbours' memory and be of no use. Nothing has been forgotten yet, so the order of the records is that of their age.
+// neighbours' memory and be of no use. Nothing has been evicted yet, so the order of the records is about that of their age.
 func (p *part) press() {
 	p.pressed = true
 	var counts [numClasses]int

@@ -1,6 +1,7 @@
 package tracker_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -225,4 +226,35 @@ func TestACopyMayBeARetransmission(t *testing.T) {
 	9.000  =       ESTABLISHED! ESTABLISHED!
 		`},
 	})
+}
+
+func TestForgetTakesNothingElse(t *testing.T) {
+	const open = `
+	%.000  client  SYN      seq=100 port=%
+	%.010  server  SYN,ACK  seq=300 ack=101 port=%
+	%.011  client  ACK      seq=101 ack=301 port=%`
+	// Of port 2 there are two, one after the other: the older is found by way of the newer.
+	const again = `
+	2.100  client  RST,ACK  seq=101 ack=301 port=2
+	2.200  client  SYN      seq=9000 port=2`
+	for _, tt := range []struct {
+		unwanted []uint64
+		want     []uint64
+	}{
+		{nil, []uint64{1, 2, 3, 4}},
+		{[]uint64{1}, []uint64{2, 3, 4}},
+		{[]uint64{3}, []uint64{1, 2, 4}},
+		{[]uint64{2}, []uint64{1, 3, 4}},
+		{[]uint64{1, 2, 3, 4}, nil},
+	} {
+		tr := play(t, number(open, "1")+number(open, "2")+again+number(open, "3"))
+		n := tr.table.Forget(tr.now, func(c *tracker.Connection) bool { return slices.Contains(tt.unwanted, c.ID) })
+		var got []uint64
+		for c := range tr.table.Connections(tr.now) {
+			got = append(got, c.ID)
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" || n != len(tt.unwanted) || tr.table.Stats().Evicted.Total() != 0 {
+			t.Errorf("without %v: %d forgotten, evicted %+v, held (-want +got):\n%s", tt.unwanted, n, tr.table.Stats().Evicted, diff)
+		}
+	}
 }
