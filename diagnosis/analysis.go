@@ -406,7 +406,7 @@ func (a *Analysis) describeCrowd(g *group, example *tracker.Connection) {
 		if n := a.Quality.Dropped; n > 0 {
 			f.Summary += fmt.Sprintf(" the kernel or the interface dropped %d.", n)
 		}
-		if n := a.Quality.MissedBytes; n > 0 {
+		if n := a.Quality.MissedBytes; n > 0 && a.rules.forgiven == 0 {
 			f.Summary += fmt.Sprintf(" it does not hold %d of the bytes that were acknowledged.", n)
 		}
 		f.Cause = "The capturing host was too slow, its buffer too small, or the mirror port overloaded. What rests on silence is less sure."

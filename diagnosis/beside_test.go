@@ -114,6 +114,20 @@ func TestCaptureGap(t *testing.T) {
 		1.000  =  info capture_gap client nobody ×0 since 0.000
 		summary:  the kernel or the interface dropped 7.
 		`},
+		{"of a connection that began while payload was left out, on purpose, none is missing", opened + `
+		forgive 1ms
+		1.000  server  ACK  seq=301 ack=201
+		1.000  =  nothing
+		forgive 0s
+		1.000  =  info capture_gap client nobody ×1 since 0.000
+		`},
+		{"the kernel dropped packets then, too", opened + `
+		forgive 1ms
+		dropped 7
+		1.000  server  ACK  seq=301 ack=201
+		1.000  =  info capture_gap client nobody ×0 since 0.000
+		summary:  the kernel or the interface dropped 7.
+		`},
 		{"what rests on silence is less sure then", opened + `
 		dropped 7
 		1.000  client  FIN,ACK  seq=101 ack=301

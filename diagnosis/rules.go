@@ -72,6 +72,7 @@ type Rules struct {
 	thresholds map[Kind]Threshold
 	limits     []Threshold // of rules, by index
 	muted      map[Kind]bool
+	forgiven   int64 // see ForgiveGaps
 }
 
 // NewRules returns the rules with the default thresholds.
@@ -107,6 +108,10 @@ func (r *Rules) Mute(kinds ...Kind) {
 		r.muted[kind] = true
 	}
 }
+
+// ForgiveGaps leaves out of capture_gap what the capture does not hold of connections that began before a time, in ns since
+// 1970: it was not meant to. Packets that were dropped remain.
+func (r *Rules) ForgiveGaps(before int64) { r.forgiven = before }
 
 // Threshold returns the threshold of a kind.
 func (r *Rules) Threshold(kind Kind) Threshold { return r.thresholds[kind] }
@@ -175,6 +180,9 @@ func (r *Rules) judge(s *suspect, explained bool, yield func(*rule, held) bool) 
 		rule := &rules[i]
 		if shown&rule.looksFor == 0 || explained && !rule.beside || c.Visibility != tracker.BothSides && !rule.oneSided {
 			continue // what the unseen end has sent is not known
+		}
+		if rule.kind == CaptureGap && c.Start < r.forgiven {
+			continue
 		}
 		s.limit = r.limits[i]
 		for role := tracker.Client; role <= tracker.Server; role++ {

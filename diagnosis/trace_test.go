@@ -31,7 +31,7 @@ import (
 //	next:     On 10.0.0.2, name the process: ss -tnp state close-wait '( sport = :80 )'
 //	evidence: 4 client closes its end | 5 server acknowledges the FIN
 //
-// All findings, the worst first; and what the words of the worst contain. "set KIND=VALUE" and "mute KIND" change the
+// All findings, the worst first; and what the words of the worst contain. "set KIND=VALUE", "mute KIND" and "forgive TIME" change the
 // rules for what follows; "dropped N" says that the kernel dropped packets.
 type trace struct {
 	t       *testing.T
@@ -111,6 +111,12 @@ func (tr *trace) line(n int, fields []string) {
 		tr.rules.Set(threshold)
 	case "mute":
 		tr.rules.Mute(diagnosis.Kind(rest))
+	case "forgive":
+		before, err := time.ParseDuration(rest)
+		if err != nil {
+			tr.t.Fatalf("line %d: %v", n, err)
+		}
+		tr.rules.ForgiveGaps(epoch + int64(before))
 	case "dropped":
 		tr.capture.Dropped, _ = strconv.ParseUint(rest, 10, 64)
 	case "summary:", "cause:", "next:", "certainty:":
