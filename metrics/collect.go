@@ -17,6 +17,7 @@ type picture struct {
 	totals      totals
 	states      [tcp.NumStates][2]int
 	judged      time.Time
+	lean        bool
 	findings    []countedFindings
 	growth      map[string]float64 // of leaks, connections per minute by service
 	processes   []countedProcess
@@ -61,6 +62,9 @@ var (
 	tableBytes       = gauge("table_bytes", "Memory that the connections take, with what is set aside for more of them.")
 	tableEvicted     = counter("table_evicted_connections_total", "Connections forgotten to keep within the limits, by what they were.", "kind")
 
+	agentLean        = gauge("agent_lean", "1 while the kernel keeps payload back, so that the capture costs less; else 0.")
+	agentLeanChanges = counter("agent_lean_changes_total", "How often the agent began or ended that by itself, to stay below its share of a processor.")
+
 	servicesHeld    = gauge("services", "Services that have series of their own; all others are \"other\".")
 	judgedAt        = gauge("judged_timestamp_seconds", "When the connections were last judged.")
 	servicesCounted = gauge("services_counted_timestamp_seconds", "When the connections were last counted by service: how old figures are that lag.")
@@ -71,7 +75,7 @@ var families = []family{
 	endpoints, serviceEndpoints, oldestCloseWait, leakGrowth, resentSegments, resets, clientConnections,
 	findingsActive, findingConnections, findingsRaised, processFindings,
 	capturePackets, captureSegments, captureDuplicates, captureDropped, captureSkipped,
-	tableConnections, tableBytes, tableEvicted, servicesHeld, judgedAt, servicesCounted, servicesTook,
+	tableConnections, tableBytes, tableEvicted, agentLean, agentLeanChanges, servicesHeld, judgedAt, servicesCounted, servicesTook,
 }
 
 // collector answers scrapes, any number at a time.
@@ -122,6 +126,12 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for i, kind := range evictionKinds {
 		send(tableEvicted, float64(t.evicted[i].sum), kind)
 	}
+	lean := 0.
+	if p.lean {
+		lean = 1
+	}
+	send(agentLean, lean)
+	send(agentLeanChanges, float64(t.leanChanges.sum))
 	send(judgedAt, seconds(p.judged))
 
 	n := p.counted

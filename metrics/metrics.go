@@ -64,6 +64,9 @@ type Capture struct {
 	Table       tracker.Stats
 	Connections int // held
 	Bytes       int // of memory that they take
+	// Lean says that payload is left to the kernel now, LeanChanges how often the agent went lean or back by itself.
+	Lean        bool
+	LeanChanges uint64
 }
 
 // An Observation is what a judgement of the table has found.
@@ -151,7 +154,7 @@ func (m *Metrics) Gatherer() prometheus.Gatherer { return m.registry }
 // outlives its capture needs packets that are numbered on.
 func (m *Metrics) Observe(o Observation) {
 	clock := m.cfg.Clock()
-	p := &picture{connections: o.Capture.Connections, bytes: o.Capture.Bytes, states: o.Analysis.Counts.States, judged: clock}
+	p := &picture{connections: o.Capture.Connections, bytes: o.Capture.Bytes, states: o.Analysis.Counts.States, judged: clock, lean: o.Capture.Lean}
 	if o.Capture.Packets < m.totals.packets.last {
 		m.packet, m.resent = 0, nil // packets and connections are numbered from 1 again
 	}

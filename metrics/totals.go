@@ -21,9 +21,9 @@ const maxReasons = 32
 
 // totals are counters that belong to the capture as a whole.
 type totals struct {
-	packets, segments, duplicates, droppedKernel, droppedInterface total
-	evicted                                                        [len(evictionKinds)]total
-	skipped                                                        map[string]total
+	packets, segments, duplicates, droppedKernel, droppedInterface, leanChanges total
+	evicted                                                                     [len(evictionKinds)]total
+	skipped                                                                     map[string]total
 }
 
 func (t *totals) take(c *Capture) {
@@ -32,6 +32,7 @@ func (t *totals) take(c *Capture) {
 	t.duplicates.take(c.Table.Duplicates)
 	t.droppedKernel.take(c.DroppedKernel)
 	t.droppedInterface.take(c.DroppedInterface)
+	t.leanChanges.take(c.LeanChanges)
 	e := &c.Table.Evicted
 	for i, n := range [...]uint64{e.Reset, e.Finished, e.Attempts, e.Established, e.HalfClosed} {
 		t.evicted[i].take(n)
