@@ -29,6 +29,9 @@ const (
 	// leastMemory leaves hardly room for a table.
 	leastMemory = 64 << 20
 
+	leastShare Share = 0.001
+	mostShare  Share = 10
+
 	mostServices = 10_000
 	mostTimeout  = 5 * time.Minute
 	mostQueue    = 1_000_000
@@ -135,6 +138,9 @@ func (j judge) capturing() {
 	}
 	j.between("snapshot_length", a.SnapLen, leastSnapLen, mostSnapLen)
 	j.between("buffer_size", a.BufferMiB, 1, mostBufferMiB)
+	if a.MaxCPU != 0 && (a.MaxCPU < leastShare || a.MaxCPU > mostShare) {
+		j.failf("max_cpu", "%s is not from %s to %s; off is no bound", a.MaxCPU, leastShare, mostShare)
+	}
 	j.between("max_connections", a.MaxConnections, 1, tracker.MaxMaxConnections)
 	if a.MaxMemory != 0 && a.MaxMemory < leastMemory {
 		j.failf("max_memory", "%s is too little; give at least %s, or 0 for no bound", a.MaxMemory, Size(leastMemory))

@@ -36,6 +36,7 @@ type Agent struct {
 	BufferMiB   int
 	Promiscuous bool
 	Lean        bool
+	MaxCPU      Share // 0 is no bound
 
 	// What is remembered.
 	MaxConnections int
@@ -127,6 +128,7 @@ func Default() Agent {
 		Filter:     "tcp",
 		SnapLen:    capture.DefaultSnapLen,
 		BufferMiB:  capture.DefaultBufferBytes >> 20,
+		MaxCPU:     0.05,
 		// About 80 MB; a host that has more connections at once can spare more.
 		MaxConnections: 200_000,
 		TimeWait:       tracker.DefaultTimeWait,

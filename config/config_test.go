@@ -113,6 +113,7 @@ filter: "tcp port 8080"
 snapshot_length: 512
 buffer_size: 64MiB
 promiscuous: true
+max_cpu: 2.5%
 max_connections: 5000
 max_memory: 1.5GiB
 time_wait: 2m
@@ -146,7 +147,7 @@ func TestFile(t *testing.T) {
 	}
 	want := Agent{
 		Interfaces: []string{"eth0", "lo"}, Filter: "tcp port 8080", SnapLen: 512, BufferMiB: 64, Promiscuous: true,
-		MaxConnections: 5000, MaxMemory: 3 << 29, TimeWait: 2 * time.Minute,
+		MaxCPU: 0.025, MaxConnections: 5000, MaxMemory: 3 << 29, TimeWait: 2 * time.Minute,
 		Thresholds: map[diagnosis.Kind]string{"stuck_close_wait": "30s", "syn_flood": "500", "leak": "90s, 20"},
 		Only:       []diagnosis.Kind{"leak", "stuck_close_wait", "syn_flood"}, Ignore: []diagnosis.Kind{"syn_flood"},
 		User: "root", Process: true, Names: true,
@@ -230,7 +231,7 @@ func TestPrecedence(t *testing.T) {
 // Every key can be given in each of the three places, and means the same.
 func TestEveryKeyInEveryPlace(t *testing.T) {
 	samples := map[string]string{
-		"interfaces": "lo", "filter": "udp", "thresholds": "leak=5s", "only": "leak", "ignore": "leak", "time_wait": "7s", "max_memory": "1GiB",
+		"interfaces": "lo", "filter": "udp", "thresholds": "leak=5s", "only": "leak", "ignore": "leak", "time_wait": "7s", "max_memory": "1GiB", "max_cpu": "7%",
 		"user": "root", "listen": "localhost:1",
 		"outputs.webhook.headers": "X-A=b", "outputs.otlp.headers": "X-A=b", "outputs.webhook.timeout": "7s",
 		"outputs.webhook.url": "http://a/", "outputs.otlp.endpoint": "a:1", "outputs.otlp.protocol": "grpc",
@@ -282,15 +283,15 @@ func TestReloadable(t *testing.T) {
 	next.Thresholds = map[diagnosis.Kind]string{"leak": "90s"}
 	next.Outputs.Webhook.URL = "https://example.net"
 	next.Outputs.Lines = false
+	next.Filter, next.Lean, next.MaxCPU = "tcp port 80", true, 0
 	if ok, names := Reloadable(old, next); !ok || names != nil {
-		t.Errorf("thresholds, kinds and outputs need a restart: %v", names)
+		t.Errorf("thresholds, kinds, outputs, the filter and what it may cost need a restart: %v", names)
 	}
 	next.Interfaces = []string{"lo"}
-	next.Filter = "tcp port 80"
 	next.SnapLen = 100
 	next.Listen = ":9777"
 	ok, names := Reloadable(old, next)
-	if want := []string{"interfaces", "filter", "snapshot_length", "listen"}; ok || !slices.Equal(names, want) {
+	if want := []string{"interfaces", "snapshot_length", "listen"}; ok || !slices.Equal(names, want) {
 		t.Errorf("got %v, %v; want %v", ok, names, want)
 	}
 }

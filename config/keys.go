@@ -58,7 +58,7 @@ var keys = []key{
 		help:  "the network interfaces to capture on, any or lo among them",
 	},
 	{
-		name: "filter", takes: "FILTER",
+		name: "filter", takes: "FILTER", reload: true,
 		value: func(a *Agent) any { return &a.Filter },
 		help:  "a tcpdump expression: the packets to look at, as tcp port 8080; what it leaves out is not even copied from the kernel",
 	},
@@ -78,9 +78,14 @@ var keys = []key{
 		help:  "capture packets for other hosts too",
 	},
 	{
-		name:  "lean",
+		name: "lean", reload: true,
 		value: func(a *Agent) any { return &a.Lean },
 		help:  "let the kernel pass only segments with SYN, FIN or RST, or without payload: cheaper, and less certain",
+	},
+	{
+		name: "max_cpu", takes: "SHARE", reload: true,
+		value: func(a *Agent) any { return &a.MaxCPU },
+		help:  "go lean for a while where the agent takes more than this share of one processor, as 5%, from 0.1% to 1000%; off is never",
 	},
 	{
 		name: "max_connections", takes: "N",

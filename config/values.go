@@ -39,6 +39,30 @@ func (s Size) String() string {
 	return strconv.FormatInt(int64(s), 10)
 }
 
+// Share is a part of one processor's time: 0.05 is 5 %.
+type Share float64
+
+// ParseShare reads a percentage, "5%"; 0 and off are none.
+func ParseShare(text string) (Share, error) {
+	if text == "0" || text == "off" {
+		return 0, nil
+	}
+	number, percent := strings.CutSuffix(text, "%")
+	n, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+	if err != nil || !percent || !(n >= 0 && n <= 1e6) {
+		return 0, errors.New("not a percentage; write it as 5%, or off")
+	}
+	return Share(n / 100), nil
+}
+
+// String writes a share as ParseShare reads it.
+func (s Share) String() string {
+	if s == 0 {
+		return "off"
+	}
+	return strconv.FormatFloat(float64(s)*100, 'g', 4, 64) + "%"
+}
+
 // mebibytes is a number of MiB, as -B takes it; a unit may be given.
 type mebibytes int
 
@@ -172,6 +196,8 @@ func setScalar(value any, text string) error {
 		return set(v, text, time.ParseDuration, "is not a duration; write it with a unit, as 30s or 5m")
 	case *Size:
 		return set(v, text, ParseSize, "is not a size; write it as 512MiB or 2GiB")
+	case *Share:
+		return set(v, text, ParseShare, "is not a percentage; write it as 5%, or off")
 	case *mebibytes:
 		return set(v, text, parseMebibytes, "is not a number of MiB; write it as 32 or 32MiB")
 	default:

@@ -68,21 +68,23 @@ tcpleak.yaml:1: the file holds a list; it should be lines of KEY: VALUE
 	{"text as the file", "tcp port 80\n", `
 tcpleak.yaml:1: the file holds a single value; it should be lines of KEY: VALUE
 `},
-	{"wrong types", "lean: perhaps\nsnapshot_length: 1.5\ntime_wait: 60\nmax_memory: much\nbuffer_size: 5KiB\npprof: yes\n", `
+	{"wrong types", "lean: perhaps\nsnapshot_length: 1.5\ntime_wait: 60\nmax_memory: much\nbuffer_size: 5KiB\npprof: yes\nmax_cpu: 5\n", `
 tcpleak.yaml:1: lean: "perhaps" is neither true nor false
 tcpleak.yaml:2: snapshot_length: "1.5" is not a whole number; write its digits alone
 tcpleak.yaml:3: time_wait: "60" is not a duration; write it with a unit, as 30s or 5m
 tcpleak.yaml:4: max_memory: "much" is not a size; write it as 512MiB or 2GiB
 tcpleak.yaml:5: buffer_size: "5KiB" is not a number of MiB; write it as 32 or 32MiB
 tcpleak.yaml:6: pprof: "yes" is neither true nor false
+tcpleak.yaml:7: max_cpu: "5" is not a percentage; write it as 5%, or off
 `},
-	{"out of range", "snapshot_length: 10\nbuffer_size: 5000\nmax_connections: 0\nmax_memory: 5MiB\ntime_wait: 0s\nmax_services: -1\n", `
+	{"out of range", "snapshot_length: 10\nbuffer_size: 5000\nmax_connections: 0\nmax_memory: 5MiB\ntime_wait: 0s\nmax_services: -1\nmax_cpu: 0.01%\n", `
 tcpleak.yaml:1: snapshot_length: 10 is not from 64 to 262144
 tcpleak.yaml:2: buffer_size: 5000 is not from 1 to 2047
 tcpleak.yaml:3: max_connections: 0 is not from 1 to 60000000
 tcpleak.yaml:4: max_memory: 5MiB is too little; give at least 64MiB, or 0 for no bound
 tcpleak.yaml:5: time_wait: 0s is not more than 0
 tcpleak.yaml:6: max_services: -1 is not from 1 to 10000
+tcpleak.yaml:7: max_cpu: 0.01% is not from 0.1% to 1000%; off is no bound
 `},
 	{"a tab", "outputs:\n\tlines: true\n", `
 tcpleak.yaml:2: a tab before the text; YAML is indented with spaces
