@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/signal"
 	"strings"
@@ -25,6 +27,7 @@ import (
 	"tcpleak/livepage"
 	"tcpleak/metrics"
 	"tcpleak/screen"
+	"tcpleak/tracker"
 )
 
 const agentHelp = `Watches this host's connections all the time, and says when something is wrong:
@@ -34,8 +37,8 @@ http://127.0.0.1:9777/.
 
 Every key of the configuration file has a variable and a flag: filter,
 TCPLEAK_FILTER, --filter. Without a file it starts with the defaults, which
---example prints. SIGHUP reads the file again: what is a finding and where it is
-sent change at once, the rest with the next start.`
+--example prints. SIGHUP reads the file again: what is captured, what is a finding and
+where it is sent change at once, the rest with the next start.`
 
 func agentCommand(stdout, stderr io.Writer) *cobra.Command {
 	var path string
@@ -100,6 +103,13 @@ type agent struct {
 	questions  questions
 	lastReport written
 	reload     chan os.Signal
+
+	// What changes while the agent runs, and belongs to the goroutine that captures.
+	current     config.Agent // the settings as last read
+	governor    governor
+	lean        bool   // whether payload is left to the kernel: by the settings or the governor
+	leanChanges uint64 // by the governor
+	forgiven    int64  // connections that began before may lack payload, ns since 1970
 }
 
 const (
@@ -119,7 +129,8 @@ func (a *agent) run(ctx context.Context, stderr io.Writer) error {
 		o.maxMemory = fmt.Sprint(int64(s.MaxMemory))
 	}
 	j := &job{stdout: io.Discard, stderr: stderr, live: true, quiet: true, user: s.User, noProcess: !s.Process, format: "json"}
-	if err := o.prepare(j, []string{filterOf(s)}); err != nil {
+	a.current, a.lean, a.governor.limit = *s, s.Lean, float64(s.MaxCPU)
+	if err := o.prepare(j, []string{filterOf(s, s.Lean)}); err != nil {
 		return err
 	}
 	var err error
@@ -186,24 +197,17 @@ func (a *agent) run(ctx context.Context, stderr io.Writer) error {
 func rulesOf(s *config.Agent) (*diagnosis.Rules, error) {
 	rules, err := s.Rules()
 	if err == nil && s.Lean {
-		rules.Mute(diagnosis.CaptureGap)
+		rules.ForgiveGaps(math.MaxInt64)
 	}
 	return rules, err
 }
 
-// leanFilter passes segments with SYN, FIN or RST, and those without payload: what payload there was shows in their numbers.
-const leanFilter = "(tcp[13] & 7 != 0 or ip[2:2] - ((ip[0] & 0xf) << 2) - ((tcp[12] & 0xf0) >> 2) == 0) or " +
-	"(ip6[6] == 6 and (ip6[53] & 7 != 0 or ip6[4:2] - ((ip6[52] & 0xf0) >> 2) == 0))"
-
 // filterOf is what the kernel lets pass.
-func filterOf(s *config.Agent) string {
-	switch {
-	case !s.Lean:
-		return s.Filter
-	case s.Filter == "":
-		return leanFilter
+func filterOf(s *config.Agent, lean bool) string {
+	if lean {
+		return capture.Lean(s.Filter)
 	}
-	return "(" + s.Filter + ") and (" + leanFilter + ")"
+	return s.Filter
 }
 
 func (a *agent) hear(j *judgement) error {
@@ -216,7 +220,7 @@ func (a *agent) hear(j *judgement) error {
 		Analysis: j.Analysis, Events: j.events, Standing: a.monitor.Standing(), Now: j.now,
 		Capture: metrics.Capture{
 			Packets: j.stats.Packets, DroppedKernel: j.stats.DroppedKernel, DroppedInterface: j.stats.DroppedInterface, Skipped: skipped,
-			Table: a.table.Stats(), Connections: a.table.Len(), Bytes: a.table.Bytes(),
+			Table: a.table.Stats(), Connections: a.table.Len(), Bytes: a.table.Bytes(), Lean: a.lean, LeanChanges: a.leanChanges,
 		},
 	})
 	if a.livePage != nil {
@@ -224,6 +228,7 @@ func (a *agent) hear(j *judgement) error {
 	}
 	a.out.Put(j.events)
 	a.judged.Store(time.Now().UnixNano())
+	a.govern()
 	a.between()
 	return nil
 }
@@ -256,23 +261,59 @@ func (a *agent) readAgain() {
 	}
 	rules, err := rulesOf(&settings)
 	if err == nil {
-		var outputs []deliver.Config
-		if outputs, err = a.outputs(&settings); err == nil {
-			if err = a.out.Reload(outputs...); err == nil {
-				err = a.sendMetrics(&settings)
-			}
-		}
+		err = a.redirect(&settings)
 	}
 	if err != nil {
 		say("the configuration stays as it was: %v", err)
 		return
 	}
 	a.rules = rules
+	a.forgive()
+	a.reselect(settings.Filter)
+	if a.governor.limit = float64(settings.MaxCPU); settings.Lean {
+		a.governor = governor{limit: a.governor.limit} // there is nothing for it to decide
+	}
+	a.current = settings
 	if ok, keys := config.Reloadable(a.settings, settings); !ok {
 		say("the configuration was read again; these keys change with the next start: %s", strings.Join(keys, ", "))
 		return
 	}
 	say("the configuration was read again")
+}
+
+// redirect captures what s says and sends where s says, or else does as before.
+func (a *agent) redirect(s *config.Agent) error {
+	outputs, err := a.outputs(s)
+	if err != nil {
+		return err
+	}
+	if err := a.pass(s, a.governor.lean); err != nil {
+		return err
+	}
+	if err := a.out.Reload(outputs...); err != nil {
+		return errors.Join(err, a.pass(&a.current, a.governor.lean))
+	}
+	return a.sendMetrics(s)
+}
+
+// reselect forgets the connections that a new filter leaves out and the old one did not: nothing would be heard of them any
+// more, and silence would be held against them.
+func (a *agent) reselect(filter string) {
+	if filter == a.current.Filter {
+		return
+	}
+	before := a.selects
+	after, err := capture.Selects(filter)
+	if err != nil { // it is for another kind of link, and selects no sockets
+		a.selects = func(_, _ netip.AddrPort) bool { return false }
+		return
+	}
+	a.selects = after
+	a.table.Forget(a.now, func(c *tracker.Connection) bool {
+		client, server := &c.Ends[tracker.Client], &c.Ends[tracker.Server]
+		x, y := netip.AddrPortFrom(client.Addr.Netip(), client.Port), netip.AddrPortFrom(server.Addr.Netip(), server.Port)
+		return c.Encap == 0 && before(x, y) && !after(x, y)
+	})
 }
 
 // ask runs f where the table may be looked at, which lasts until f returns.

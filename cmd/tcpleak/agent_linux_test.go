@@ -118,5 +118,80 @@ func TestTheAgentReadsItsConfigurationAgain(t *testing.T) {
 	if raised := agent.next(t); !strings.Contains(raised.text, `"kind":"stuck_close_wait"`) {
 		t.Errorf("the first line is %s", raised.text)
 	}
-	say(strings.Replace(string(old), "port 80", "port 81", 1), "these keys change with the next start: filter")
+	say(strings.Replace(string(old), "user: root", "promiscuous: true", 1), "these keys change with the next start: promiscuous")
+}
+
+func TestTheAgentChangesItsFilterWithoutLosingAConnection(t *testing.T) {
+	t.Parallel()
+	h := newHosts(t)
+	agent, get := h.agent(t, "max_cpu: off\nthresholds: {stuck_close_wait: 500ms}\nonly: [stuck_close_wait, capture_gap, aborted]\n")
+	path := agent.cmd.Args[3]
+	old, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reloads := 0
+	reload := func(from, to string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(strings.Replace(string(old), from, to, 1)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := agent.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		reloads++
+		for began := time.Now(); strings.Count(agent.stderr(), "the configuration was read again\n") < reloads; time.Sleep(20 * time.Millisecond) {
+			if time.Since(began) > hang {
+				t.Fatalf("it does not read it again: %s", agent.stderr())
+			}
+		}
+	}
+	eventually := func(path, want string) {
+		t.Helper()
+		for began := time.Now(); !strings.Contains(get(path), want); time.Sleep(50 * time.Millisecond) {
+			if time.Since(began) > hang {
+				t.Fatalf("%s never has %q: %s", path, want, get(path))
+			}
+		}
+	}
+	all, open := "/api/v1/connections?filter=port:80", "/api/v1/connections?filter=state:ESTABLISHED"
+	var client, server *kernel.Socket
+	act(t, func() { client, server = h.request(h.Client) })
+	eventually(open, `{"matches":1,`)
+	eventually("/metrics", "\ntcpleak_agent_lean 0\n")
+
+	// Lean, it misses payload on purpose: no finding, and the connection goes on.
+	reload("user: root", "lean: true\nuser: root")
+	eventually("/metrics", "\ntcpleak_agent_lean 1\n")
+	act(t, func() {
+		server.Send(3000)
+		client.Recv(3000)
+	})
+	eventually(open, `"missed_bytes":3000`)
+
+	// In full again, the leak is seen to its end; what was not captured is no loss.
+	reload("", "")
+	act(t, func() {
+		client.Send(500)
+		server.Recv(500)
+		client.Close()
+		server.RecvEOF()
+	})
+	if raised := agent.next(t); !strings.Contains(raised.text, `"kind":"stuck_close_wait"`) || !strings.Contains(raised.text, `"connections":[1]`) {
+		t.Errorf("the first line is %s", raised.text)
+	}
+	eventually("/metrics", "\ntcpleak_agent_lean 0\n")
+
+	// What a new filter leaves out is not waited for.
+	reload("tcp port 80", "tcp port 81")
+	if cleared := agent.next(t); !strings.Contains(cleared.text, `"event":"cleared"`) {
+		t.Errorf("then %s", cleared.text)
+	}
+	eventually(all, `{"matches":0,`)
+	reload("", "")
+	act(t, server.Close)
+	eventually(all, `{"matches":1,`)
+	if lines, status := agent.interrupt(t); status != statusOK || len(lines) > 0 {
+		t.Errorf("exit status %d, and more lines %s: %s", status, lines, agent.stderr())
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -223,7 +224,7 @@ func (w *watcher) findings(stats capture.Stats) (analysis *diagnosis.Analysis, m
 func (w *watcher) askKernel() (stop func()) {
 	h, err := host.Open(host.Config{
 		Sockets:    sockets.Config{AllNamespaces: os.Geteuid() == 0, NoProcess: w.noProcess},
-		Interfaces: w.interfaces, Selects: w.selects,
+		Interfaces: w.interfaces, Selects: func(local, remote netip.AddrPort) bool { return w.selects(local, remote) }, // it may change
 	})
 	if err == nil {
 		err = h.Sample(time.Now())
