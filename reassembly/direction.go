@@ -485,8 +485,13 @@ func (d *Direction) probe(s *tcp.Segment, y *Direction) (Class, bool) {
 	return 0, false
 }
 
-// addHole appends r, which lies behind all others. The oldest makes room: what it hides is then no longer known.
+// addHole appends r, which lies behind all others. The oldest makes room: what it hides is then no longer known. What follows
+// right behind another is the same hole: a capture that leaves payload out would have one for each ACK between.
 func (d *Direction) addHole(r tcp.SeqRange) {
+	if d.nHoles > 0 && d.holes[d.nHoles-1].Right == r.Left {
+		d.holes[d.nHoles-1].Right = r.Right
+		return
+	}
 	if int(d.nHoles) == len(d.holes) {
 		copy(d.holes[:], d.holes[1:])
 		d.nHoles--

@@ -287,6 +287,9 @@ func TestHoles(t *testing.T) {
 			seg(0, 0, 20, 30), seg(ms, 0, 40, 50), seg(ms, 0, 60, 70), seg(ms, 0, 80, 90), seg(ms, 0, 100, 110), seg(ms, 0, 0, 10),
 			seg(2*ms, 0, 30, 110),
 		}, 110, 0, 100, true},
+		{"ACKs between payload that is never captured: one, and no end to it", []*tcp.Segment{
+			seg(0, 0, 0, 0), seg(ms, 0, 10, 10), seg(2*ms, 0, 20, 20), seg(3*ms, 0, 30, 30), seg(4*ms, 0, 40, 40), seg(5*ms, 0, 50, 50), seg(6*ms, 0, 60, 60),
+		}, 60, 60, 0, true},
 		{"one of four split: the rest is not kept, and in doubt", []*tcp.Segment{
 			seg(0, 0, 0, 10), seg(ms, 0, 20, 30), seg(ms, 0, 40, 50), seg(ms, 0, 60, 70), seg(ms, 0, 80, 90), seg(ms, 0, 13, 16),
 			seg(2*ms, 0, 5, 13), seg(2*ms, 0, 20, 90),
