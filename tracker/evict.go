@@ -79,6 +79,7 @@ func (p *part) classify(index uint32) class {
 // limits bound a part.
 type limits struct {
 	connections int
+	ended       int // of the connections; 0 is no limit
 	bytes       int // 0 is no limit; see part.bytes
 	odd         int // connections whose oddities are told: a scan with odd flags makes one of each packet
 }
@@ -102,7 +103,7 @@ func (p *part) hasRoomFor(bytes int) bool {
 
 // makeRoom forgets connections until there is room for one more.
 func (p *part) makeRoom() {
-	for p.held() >= p.limits.connections || !p.records.room() && p.held() > 0 && !p.hasRoomFor(recordBytes+sixBytes) {
+	for p.held() >= p.limits.connections || p.limits.ended > 0 && p.ended >= p.limits.ended || !p.records.room() && p.held() > 0 && !p.hasRoomFor(recordBytes+sixBytes) {
 		p.evict()
 	}
 }
@@ -206,11 +207,20 @@ func (p *part) reclass(index uint32) {
 	if class == r.class() {
 		return
 	}
+	p.ended += ended(class) - ended(r.class())
 	r.setClass(class)
 	if p.tickets++; p.tickets > 2*len(p.records.chunks)*slabSize {
 		p.sortOut()
 	}
 	p.queues[class].push(ticket{index, r.print()})
+}
+
+// ended is 1 for the classes of connections that are over, which are the first to be evicted, and 0 for others.
+func ended(c class) int {
+	if c <= classFinished {
+		return 1
+	}
+	return 0
 }
 
 // sortOut drops void tickets.

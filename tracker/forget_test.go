@@ -2,6 +2,7 @@ package tracker_test
 
 import (
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -256,5 +257,37 @@ func TestForgetTakesNothingElse(t *testing.T) {
 		if diff := cmp.Diff(tt.want, got); diff != "" || n != len(tt.unwanted) || tr.table.Stats().Evicted.Total() != 0 {
 			t.Errorf("without %v: %d forgotten, evicted %+v, held (-want +got):\n%s", tt.unwanted, n, tr.table.Stats().Evicted, diff)
 		}
+	}
+}
+
+// TestThoseThatHaveEndedAreForgottenFirst opens and closes ten connections in a table that may hold three that have ended, with
+// two that stay open before them.
+func TestThoseThatHaveEndedAreForgottenFirst(t *testing.T) {
+	const open = `
+	%.000  client  SYN      seq=100 port=%
+	%.010  server  SYN,ACK  seq=300 ack=101 port=%
+	%.011  client  ACK      seq=101 ack=301 port=%`
+	const closed = open + `
+	%.100  client  FIN,ACK  seq=101 ack=301 port=%
+	%.110  server  FIN,ACK  seq=301 ack=102 port=%
+	%.120  client  ACK      seq=102 ack=302 port=%`
+	const reset = open + `
+	%.100  client  RST,ACK  seq=101 ack=301 port=%`
+	script := number(open, "1") + number(open, "2")
+	for n := 3; n <= 12; n++ {
+		script += number([]string{closed, reset}[n%2], strconv.Itoa(n))
+	}
+	script += number(open, "13")
+	tr := playWith(t, tracker.Config{MaxConnections: 100, MaxEnded: 3}, script)
+	var got []uint64
+	for c := range tr.table.Connections(tr.now) {
+		got = append(got, c.ID)
+	}
+	// Resets go before closes, and the older before the younger; there is room for one more that ends.
+	if diff := cmp.Diff([]uint64{1, 2, 10, 12, 13}, got); diff != "" {
+		t.Errorf("connections held (-want +got):\n%s", diff)
+	}
+	if e := tr.table.Stats().Evicted; e.Total() != 8 || e.Reset+e.Finished != 8 {
+		t.Errorf("evicted %+v", e)
 	}
 }

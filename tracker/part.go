@@ -23,7 +23,8 @@ type part struct {
 	heard   []listenKey // endpoints that answered a SYN, since settle was last called
 	told    [256]uint64 // hashes of some of those that heard has had, so that it has few twice
 	limits  limits
-	pressed bool // it has been full: the queues are kept
+	pressed bool // it has been full, or may soon hold too many that have ended: the queues are kept
+	ended   int  // connections of the classes that ended names; counted while pressed
 	queues  [numClasses]queue
 	tickets int    // in queues
 	hand    uint32 // of evictSpelt
@@ -41,7 +42,7 @@ const (
 )
 
 func newPart(n uint32, sh *shared, recent int, l limits) *part {
-	p := &part{shared: sh, n: n, recent: make([]sightings, recent), limits: l}
+	p := &part{shared: sh, n: n, recent: make([]sightings, recent), limits: l, pressed: l.ended > 0}
 	p.slots = emptySlots(1 << 8)
 	p.records = slab[record]{chunks: []*[slabSize]record{&nobody}, more: sh.quarry.chunk, used: 1}
 	return p
@@ -456,6 +457,9 @@ func (p *part) remove(index uint32) {
 	}
 	if r.meta&metaSix != 0 {
 		p.six.give(r.addr[0])
+	}
+	if p.pressed {
+		p.ended -= ended(r.class())
 	}
 	*r = record{}
 	p.records.give(index)

@@ -22,6 +22,7 @@ const (
 // Config bounds a Table. Zero values take the defaults.
 type Config struct {
 	MaxConnections int           // at most MaxMaxConnections
+	MaxEnded       int           // of these, those that were closed by both ends or reset; 0 is no limit but MaxConnections
 	MaxBytes       int           // of memory for the connections; 0 is no limit but MaxConnections
 	TimeWait       time.Duration // how long an endpoint stays in TIME_WAIT after the last FIN seen
 	Seed           uint64        // of the hash; unpredictable where packets come from strangers. It does not affect results
@@ -99,7 +100,7 @@ func New(cfg Config) *Table {
 		n = tcp.NumParts
 	}
 	t := &Table{shared: shared{cfg: cfg, listeners: make(map[listenKey]struct{})}}
-	l := limits{connections: (cfg.MaxConnections + n - 1) / n, bytes: cfg.MaxBytes / n, odd: maxOdd / n}
+	l := limits{connections: (cfg.MaxConnections + n - 1) / n, ended: (cfg.MaxEnded + n - 1) / n, bytes: cfg.MaxBytes / n, odd: maxOdd / n}
 	for i := range n {
 		t.parts = append(t.parts, newPart(uint32(i), &t.shared, recentSize/n, l))
 	}
