@@ -117,6 +117,9 @@ const (
 	late = 30 * time.Second
 	// drain is how long outputs have at the end to take what is queued.
 	drain = 5 * time.Second
+	// maxEnded is how many connections that are over are kept: enough for what is found by their number, few enough to be judged
+	// often on a host that makes thousands a second.
+	maxEnded = 50_000
 )
 
 func (a *agent) run(ctx context.Context, stderr io.Writer) error {
@@ -133,6 +136,8 @@ func (a *agent) run(ctx context.Context, stderr io.Writer) error {
 	if err := o.prepare(j, []string{filterOf(s, s.Lean)}); err != nil {
 		return err
 	}
+	j.limits.MaxEnded = maxEnded
+	j.table = tracker.New(j.limits)
 	var err error
 	if j.rules, err = rulesOf(s); err != nil {
 		return err

@@ -41,19 +41,19 @@ func (a *agent) outputs(s *config.Agent) ([]deliver.Config, error) {
 		all = append(all, deliver.Config{Output: out})
 	}
 	for i := range all {
-		all[i].Tell = a.tell
+		all[i].Tell = a.outputSays
 	}
 	return all, nil
 }
 
-// tell says how an output fares. It is called once the capture has begun.
-func (a *agent) tell(line string) { fmt.Fprintln(a.stderr, "tcpleak: "+oneLine(line)) }
+// outputSays says how an output fares. It is called once the capture has begun, from several goroutines.
+func (a *agent) outputSays(line string) { fmt.Fprintln(a.stderr, "tcpleak: "+oneLine(line)) }
 
 func (a *agent) collector(s *config.Agent) deliver.OTLPConfig {
 	o := &s.Outputs.OTLP
 	return deliver.OTLPConfig{
 		Endpoint: deliver.Endpoint{URL: o.URL(), Headers: o.Headers}, GRPC: o.Protocol == config.OverGRPC,
-		Host: hostName(), Version: version, Instance: instance(), Tell: a.tell,
+		Host: hostName(), Version: version, Instance: instance(), Tell: a.outputSays,
 	}
 }
 

@@ -32,8 +32,8 @@ const (
 	batchSize = 256
 	// lookEvery is how often the connections are judged. It takes a microsecond for each, which the processors share.
 	lookEvery = 500 * time.Millisecond
-	// lookShare bounds what that costs where there are many: a fifteenth of a core; restShare, where hardly anything passes: a
-	// fiftieth. Somebody who watches an idle machine may not make it a busy one.
+	// lookShare bounds what that costs where there are many: a fifteenth of a core; restShare, where hardly anything passes, and
+	// always if nobody watches: a fiftieth. Who watches an idle machine may not make it a busy one.
 	lookShare = 15
 	restShare = 50
 	// lookAtLeast bounds the wait for the next judgement, whatever the last took.
@@ -90,7 +90,7 @@ func (j *job) watch(ctx context.Context, source capture.Source) error {
 		defer stop()
 	}
 	defer closeAfter(ctx, source)()
-	w := &watcher{job: j, source: source, monitor: diagnosis.NewMonitor()}
+	w := &watcher{job: j, source: source, monitor: diagnosis.NewMonitor(), pace: pace{unwatched: j.begin != nil}}
 	defer w.askKernel()()
 	if err := w.giveUpPrivileges(); err != nil {
 		return err
@@ -147,7 +147,7 @@ func (w *watcher) tick(silent bool) error {
 		w.audience.between()
 		return nil
 	}
-	began := processorTime()
+	began, _ := ownCPU()
 	stats := w.source.Stats()
 	w.noteDrops(stats)
 	w.tellDrops(stats, clock)
@@ -157,16 +157,18 @@ func (w *watcher) tick(silent bool) error {
 	if err := w.audience.hear(&judgement{analysis, more, w.monitor.Update(analysis, more...), stats, w.now}); err != nil {
 		return err
 	}
-	w.due = clock.Add(w.pace.wait(clock, stats.Packets, processorTime()-began))
+	ended, _ := ownCPU()
+	w.due = clock.Add(w.pace.wait(clock, stats.Packets, ended-began))
 	return nil
 }
 
 // pace spreads judgements out.
 type pace struct {
-	last    time.Time
-	packets uint64 // until then
-	costs   [3]time.Duration
-	n       int
+	unwatched bool
+	last      time.Time
+	packets   uint64 // until then
+	costs     [3]time.Duration
+	n         int
 }
 
 // wait returns how long after a judgement the next is due, which was made at a time, after so many packets, and took so much
@@ -178,7 +180,7 @@ func (p *pace) wait(at time.Time, packets uint64, cost time.Duration) time.Durat
 	p.costs[p.n%len(p.costs)] = cost
 	p.n++
 	share := time.Duration(lookShare)
-	if since := at.Sub(p.last).Seconds(); float64(packets-p.packets) < restRate*since {
+	if since := at.Sub(p.last).Seconds(); p.unwatched || float64(packets-p.packets) < restRate*since {
 		share = restShare
 	}
 	p.last, p.packets = at, packets
