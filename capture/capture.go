@@ -45,6 +45,7 @@ type Config struct {
 	BufferBytes int           // kernel buffer per interface; 0 is DefaultBufferBytes
 	Promiscuous bool          // also packets for other hosts; the pseudo-interface "any" cannot
 	Timeout     time.Duration // between ticks of a silent interface, in whole milliseconds; 0 is DefaultTimeout
+	Rest        time.Duration // how long a busy interface is left to the kernel's buffer at a time, as long as that has ample room; 0 is not at all
 	MaxPackets  uint64        // end with io.EOF after so many that pass the filter, on all interfaces together; 0 is never
 	Save        Save          // where to write what is captured, too
 }

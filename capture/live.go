@@ -86,6 +86,7 @@ func OpenLive(interfaces []string, cfg Config) (Source, error) {
 			steady:  newSteady(clocks),
 			decoder: decoder{encaps: cfg.Encaps, learner: cfg.Names},
 			loads:   s.loads, done: s.done, spent: make(chan *load, 8),
+			rest: cfg.Rest, room: cfg.BufferBytes / roomShare,
 			asks: make(chan func()), ended: make(chan struct{}),
 		})
 		s.stats.Sources = append(s.stats.Sources, SourceStats{Name: name, Format: "live", LinkTypes: []string{link.String()}})
@@ -245,6 +246,7 @@ type load struct {
 	totals   totals
 	newest   int64  // time of the packet that came last
 	moved    int64  // what times are moved by, at the end
+	octets   int    // about what its packets took of the kernel's buffer
 	laidOut  []byte // the packets as they are saved
 	from     *listener
 	err      error // the listener has ended
@@ -264,6 +266,8 @@ type listener struct {
 	loads  chan<- *load
 	spent  chan *load // loads to use again
 	done   <-chan struct{}
+	rest   time.Duration
+	room   int         // octets of the kernel's buffer that may fill meanwhile
 	asks   chan func() // to be run between two reads
 	ended  chan struct{}
 	lost   drops
@@ -300,7 +304,10 @@ func (l *listener) run(s *liveSource) {
 			l.enter(at, data, info)
 			if at.full() || last {
 				l.countDrops(s)
-				at = l.send(at)
+				pause := at.pause(l)
+				if at = l.send(at); pause > 0 {
+					l.pause(pause)
+				}
 			}
 			continue
 		}
@@ -332,6 +339,7 @@ func (l *listener) enter(at *load, data []byte, info gopacket.CaptureInfo) {
 		at.laidOut = l.layout.appendPacket(at.laidOut, l.index, t, data[:min(len(data), maxPacket)], info.Length)
 	}
 	at.newest, at.moved = t, l.move
+	at.octets += len(data) + inBuffer
 	at.segments = at.segments[:len(at.segments)+1]
 	seg := &at.segments[len(at.segments)-1]
 	seg.Time, seg.Packet = t, at.totals.packets
@@ -345,6 +353,40 @@ func (l *listener) enter(at *load, data []byte, info gopacket.CaptureInfo) {
 // full reports whether a load has waited long enough or holds enough.
 func (at *load) full() bool {
 	return len(at.segments) == cap(at.segments) || len(at.laidOut) >= writeAhead || at.newest-at.totals.first > int64(liveDelay)
+}
+
+const (
+	// roomShare is which part of the kernel's buffer may fill while a listener rests: what comes may be many times as much as
+	// what came.
+	roomShare = 8
+	// inBuffer is what a packet takes there beside what is kept of it.
+	inBuffer = 128
+)
+
+// pause is how long its listener may rest after a load: not at all if it is behind.
+func (at *load) pause(l *listener) time.Duration {
+	lasted := at.newest - at.totals.first
+	if l.rest == 0 || lasted <= 0 || time.Now().UnixNano()-at.newest > int64(l.rest) {
+		return 0
+	}
+	return min(l.rest, time.Duration(float64(l.room)/float64(at.octets)*float64(lasted)))
+}
+
+// pause leaves what comes to the kernel for a while. Waiting for the next packet instead wakes the process many times as
+// often, which costs more than the packets.
+func (l *listener) pause(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+			return
+		case ask := <-l.asks:
+			ask()
+		case <-l.done:
+			return
+		}
+	}
 }
 
 // failure says why an interface cannot be read any more.

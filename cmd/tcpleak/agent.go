@@ -117,6 +117,8 @@ const (
 	late = 30 * time.Second
 	// drain is how long outputs have at the end to take what is queued.
 	drain = 5 * time.Second
+	// rest is how long packets may wait in the kernel's buffer: nobody looks at the agent as they come.
+	rest = 50 * time.Millisecond
 	// maxEnded is how many connections that are over are kept: enough for what is found by their number, few enough to be judged
 	// often on a host that makes thousands a second.
 	maxEnded = 50_000
@@ -126,7 +128,7 @@ func (a *agent) run(ctx context.Context, stderr io.Writer) error {
 	s := &a.settings
 	o := options{
 		interfaces: s.Interfaces, snapLen: s.SnapLen, bufferMiB: s.BufferMiB, promiscuous: s.Promiscuous,
-		timeWait: s.TimeWait, maxConnections: s.MaxConnections, noNames: !s.Names,
+		timeWait: s.TimeWait, maxConnections: s.MaxConnections, noNames: !s.Names, rest: rest,
 	}
 	if s.MaxMemory > 0 {
 		o.maxMemory = fmt.Sprint(int64(s.MaxMemory))

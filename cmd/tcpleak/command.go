@@ -49,6 +49,7 @@ type options struct {
 	saveMillions   int
 	saveFiles      int
 	count          uint64
+	rest           time.Duration
 }
 
 const maxBufferMiB = 2047 // libpcap takes octets in 31 bits
@@ -285,7 +286,7 @@ func (o *options) prepare(j *job, filter []string) (err error) {
 		return o.open(capture.Config{
 			Names: j.learner(), Save: save, MaxPackets: o.count,
 			Filter: strings.Join(filter, " "), Encaps: j.encaps,
-			Spool: j.again, SnapLen: o.snapLen, BufferBytes: o.bufferMiB << 20, Promiscuous: o.promiscuous,
+			Spool: j.again, SnapLen: o.snapLen, BufferBytes: o.bufferMiB << 20, Promiscuous: o.promiscuous, Rest: o.rest,
 		})
 	}
 	j.interfaces = o.interfaces
