@@ -4,6 +4,7 @@ VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 PREFIX   ?= /usr/local
 FUZZTIME ?= 200000x
 SOAK     ?= 100000
+SOAK_AGENT ?= 10m
 COUNT    ?= 6
 SEED     ?= 0
 SUDO     := $(if $(filter 0,$(shell id -u)),,sudo)
@@ -12,7 +13,7 @@ SUDO     := $(if $(filter 0,$(shell id -u)),,sudo)
 export CGO_ENABLED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-race test-root soak soak-kernel lint fuzz bench captures man install clean deps deps-test
+.PHONY: help build demo test test-race test-root soak soak-kernel soak-agent lint fuzz bench captures man install clean deps deps-test
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -37,6 +38,9 @@ soak: deps-test ## hold SOAK connections (100000) against gVisor, from seed SEED
 
 soak-kernel: deps-test ## hold 2400 random connections against this kernel (root)
 	TCPLEAK_KERNEL_CONNECTIONS=2400 go test $(if $(SUDO),-exec "sudo env 'PATH=$(PATH)' TCPLEAK_KERNEL_CONNECTIONS=2400") -count=1 -v -run TestRandom ./internal/agreement
+
+soak-agent: deps-test ## the agent beside tcpdump at 5,000 connections a second, full, lean and governed, SOAK_AGENT (10m) each (root)
+	SOAK_AGENT=$(SOAK_AGENT) go test $(if $(SUDO),-exec "sudo env 'PATH=$(PATH)' SOAK_AGENT=$(SOAK_AGENT)") -count=1 -v -timeout 2h -run 'TestSoak$$' ./cmd/tcpleak
 
 lint: deps ## gofmt, go vet, staticcheck
 	@unformatted=$$("$$(go env GOROOT)/bin/gofmt" -l .) && test -z "$$unformatted" || \
