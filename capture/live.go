@@ -283,9 +283,13 @@ func (l *listener) run(s *liveSource) {
 	var failed error
 	var over <-chan time.Time
 	for at != nil {
+		// Two that each look at one channel cost next to nothing; one that looks at both would take its locks for each packet.
 		select {
 		case <-l.done:
 			return
+		default:
+		}
+		select {
 		case ask := <-l.asks:
 			ask()
 		default:
