@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -184,6 +185,9 @@ func (a *agent) run(ctx context.Context, stderr io.Writer) error {
 			return a, err
 		}
 		return a, a.sendMetrics(s)
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50) // the table has no pointers: to collect is cheap, and memory is not
 	}
 	a.reload = make(chan os.Signal, 1)
 	signal.Notify(a.reload, syscall.SIGHUP)
