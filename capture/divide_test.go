@@ -51,7 +51,9 @@ func compareShares(t *testing.T, name string, b []byte) {
 		got, stats, names := inShares(t, path, wants)
 		diff(t, fmt.Sprintf("%s, %x: statistics", name, wants), wantStats, stats)
 		diff(t, fmt.Sprintf("%s, %x: names", name, wants), wantNames, names)
-		diff(t, fmt.Sprintf("%s, %x: segments", name, wants), want, got)
+		if !slices.Equal(want, got) {
+			diff(t, fmt.Sprintf("%s, %x: segments", name, wants), want, got)
+		}
 	}
 }
 

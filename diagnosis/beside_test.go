@@ -83,6 +83,17 @@ func TestOddOnes(t *testing.T) {
 		         =  info syn_inside client 10.0.0.1:40000 ×1 since 100.000
 		         =  info challenge_ack server 10.0.0.2:80 ×1 since 100.010
 		`},
+		{"a SYN that is accepted at once: the close of the older connection was missed", answered + `
+		100.000  client  SYN      seq=9000
+		100.010  server  SYN,ACK  seq=7000 ack=9001
+		100.020  client  ACK      seq=9001 ack=7001
+		100.020  =  nothing
+		`},
+		{"a SYN into a connection of which packets were dropped", answered + `
+		dropped 7
+		100.000  client  SYN      seq=9000
+		100.010  =  info capture_gap client nobody ×0 since 0.000
+		`},
 		{"data beyond the FIN", answered + `
 		1.000  client  FIN,ACK  seq=111 ack=321
 		1.010  server  FIN,ACK  seq=321 ack=112

@@ -539,7 +539,7 @@ func odd(kind Kind, what tracker.Oddity, did, cause string) rule {
 		kind: kind, beside: true, moment: true, seen: true, oneSided: true, looksFor: oddity,
 		holds: func(s *suspect) (held, bool) {
 			o := &s.x.Odd[what]
-			return heldSince(o.First.Time), o.Count > 0
+			return heldSince(o.First.Time), o.Count > 0 && !(kind == SYNInside && sawNoEnd(s))
 		},
 		culprit: self,
 		summary: func(s *suspect, age string) string {
@@ -556,6 +556,13 @@ func odd(kind Kind, what tracker.Oddity, did, cause string) rule {
 			return marks(proof(s.x.Odd[what].First, s.role, fmt.Sprintf("the first of %d", s.x.Odd[what].Count)))
 		},
 	}
+}
+
+// sawNoEnd reports whether an older connection with the same addresses and ports, which the capture shows open, had probably ended
+// when s began: the capture misses packets, or the SYN was accepted at once, where a receiver that has the connection open asks
+// back first (RFC 5961 4).
+func sawNoEnd(s *suspect) bool {
+	return s.crowd.missesPackets() || s.x.Facts.SYNs == 1 && s.peer.Facts.SYN.Seen()
 }
 
 // saysGoodbye reports whether what the end sent past its peer's FIN may be a TLS close_notify, in answer to the FIN or to the
