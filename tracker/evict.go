@@ -84,10 +84,10 @@ type limits struct {
 	odd         int // connections whose oddities are told: a scan with odd flags makes one of each packet
 }
 
-// What an element of a slab costs, with its share of what grows with it: three eighths of the slots are in use at worst, and
+// What an element of a slab costs, with its share of what grows with it: a quarter of the slots is in use at worst, and
 // each record has a ticket, perhaps a stale one, too.
 const (
-	recordBytes = int(unsafe.Sizeof(record{})) + 4*8/3 + 2*int(unsafe.Sizeof(ticket{}))
+	recordBytes = int(unsafe.Sizeof(record{})) + 4*4 + 2*int(unsafe.Sizeof(ticket{}))
 	speltBytes  = int(unsafe.Sizeof(conn{}))
 	sixBytes    = int(unsafe.Sizeof([2]tcp.Addr{}))
 )

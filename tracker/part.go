@@ -390,9 +390,9 @@ func (p *part) allocate(s *tcp.Segment) uint32 {
 	return index
 }
 
-// insert puts a key that is not in the table there, growing it above three quarters full.
+// insert puts a key that is not in the table there, growing it above half full: what is looked for or removed then has few neighbours to look at.
 func (p *part) insert(hash uint64, index uint32) {
-	if p.used*4 >= len(p.slots)*3 {
+	if p.used*2 >= len(p.slots) {
 		p.grow(2 * len(p.slots)) // with index, which is among the records
 		return
 	}
