@@ -21,6 +21,7 @@ type governor struct {
 	stay    time.Duration
 	tried   time.Time // when the capture last went back to full
 	told    bool      // that lean is too much, too
+	vain    usage     // of a second of the full capture, when lean was found to save nothing
 }
 
 // usage is what the agent has taken up to a time.
@@ -39,6 +40,10 @@ const (
 	stayLean    = time.Minute
 	settledFull = 10 * time.Minute
 	mostLean    = time.Hour
+	// Where lean takes less than leastSaved times as much as full did, it saves nothing, and what is certain in full should not be
+	// given away for it. It is not tried again for mostLean, unless full takes moreThanVain times as much as it did then.
+	leastSaved   = 0.9
+	moreThanVain = 1.5
 	// mostSaved bounds how much more the full capture is taken for: less traffic after the change looks like savings.
 	mostSaved = 4
 )
@@ -48,7 +53,7 @@ type decision struct {
 	changed bool
 	lean    bool    // from now on
 	share   float64 // of a processor, that the agent took
-	futile  bool    // lean takes more than the limit as well; told once
+	futile  bool    // lean takes more than the limit as well; told once. With changed, lean saves nothing
 }
 
 // take takes in what the agent has taken up to now. Samples come in the order of their times.
@@ -73,7 +78,8 @@ func (g *governor) take(now usage) decision {
 	}
 	share := (now.cpu - oldest.cpu).Seconds() / past.Seconds()
 	if !g.lean {
-		if share <= g.limit {
+		vain := now.at.Sub(g.vain.at) < mostLean && share < moreThanVain*g.vain.cpu.Seconds()
+		if share <= g.limit || vain {
 			return decision{share: share}
 		}
 		switch since := now.at.Sub(g.tried); {
@@ -88,6 +94,12 @@ func (g *governor) take(now usage) decision {
 		g.saves = mostSaved
 		if share > 0 {
 			g.saves = min(max(g.last/share, 1), mostSaved)
+		}
+		if share > g.limit && share > leastSaved*g.last {
+			g.vain = usage{now.at, time.Duration(g.last * float64(time.Second))}
+			d := g.change(now, false, share)
+			d.futile = true
+			return d
 		}
 	}
 	if now.at.Sub(g.since) >= g.stay && share*g.saves < backBelow*g.limit {
@@ -118,7 +130,7 @@ func (a *agent) govern() {
 		return
 	}
 	d := a.governor.take(usage{time.Now(), cpu})
-	if d.futile {
+	if d.futile && !d.changed {
 		a.tell("lean, too, takes %s, more than max_cpu %s: a filter that leaves out more would help", percent(d.share), a.current.MaxCPU)
 	}
 	if !d.changed {
@@ -130,9 +142,12 @@ func (a *agent) govern() {
 		return
 	}
 	a.leanChanges++
-	if d.lean {
+	switch {
+	case d.lean:
 		a.tell("lean from now on, as the agent took %s, more than max_cpu %s: payload stays in the kernel, and less is certain", percent(d.share), a.current.MaxCPU)
-	} else {
+	case d.futile:
+		a.tell("no longer lean: it took %s as well, more than max_cpu %s; a filter that leaves out more would help", percent(d.share), a.current.MaxCPU)
+	default:
 		a.tell("no longer lean: the agent took %s", percent(d.share))
 	}
 }

@@ -37,9 +37,28 @@ func TestGovernor(t *testing.T) {
 			        10s lean at 10.0
 			1h0m0s  full 4.5 lean 1.8
 			`,
-		"not where lean saves nothing": `
+		"where lean saves nothing, full is the better": `
 			30m0s   full 6 lean 6
 			        10s lean at 6.0
+			        20s full, in vain at 6.0
+			`,
+		"until full takes much more": `
+			20m0s   full 6 lean 7
+			        10s lean at 6.0
+			        20s full, in vain at 7.0
+			30s     full 12 lean 4
+			        20m5s lean at 9.0
+			`,
+		"or an hour later": `
+			1h1m0s  full 6 lean 6
+			        10s lean at 6.0
+			        20s full, in vain at 6.0
+			        1h0m20s lean at 6.0
+			        1h0m30s full, in vain at 6.0
+			`,
+		"where lean saves too little it stays, and says so": `
+			30m0s   full 9 lean 6
+			        10s lean at 9.0
 			        20s futile at 6.0
 			`,
 		"less traffic just after the change is not taken for savings for ever": `
@@ -113,7 +132,10 @@ func govern(t *testing.T, trace string) {
 			now.at, now.cpu = now.at.Add(every), now.cpu+time.Duration(share/100*float64(every))
 			d := g.take(now)
 			said := map[bool]string{true: "lean", false: "full"}[d.lean]
-			if d.futile {
+			switch {
+			case d.futile && d.changed:
+				said += ", in vain"
+			case d.futile:
 				said = "futile"
 			}
 			if d.changed || d.futile {
@@ -134,17 +156,17 @@ func govern(t *testing.T, trace string) {
 
 func TestGovernorThatIsSwitchedOffGoesBackAtOnce(t *testing.T) {
 	g := governor{limit: 0.05}
-	for i := range 30 {
+	for i := range 15 {
 		g.take(usage{time.Unix(int64(i), 0), time.Duration(i) * time.Second})
 	}
 	if !g.lean {
 		t.Fatal("not lean")
 	}
 	g.limit = 0
-	if d := g.take(usage{time.Unix(30, 0), 30 * time.Second}); !d.changed || d.lean || g.lean {
+	if d := g.take(usage{time.Unix(15, 0), 15 * time.Second}); !d.changed || d.lean || g.lean {
 		t.Errorf("%+v", d)
 	}
-	if d := g.take(usage{time.Unix(31, 0), 31 * time.Second}); d.changed || d.lean {
+	if d := g.take(usage{time.Unix(16, 0), 16 * time.Second}); d.changed || d.lean {
 		t.Errorf("then %+v", d)
 	}
 }
