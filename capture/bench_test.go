@@ -113,3 +113,32 @@ func BenchmarkDecode(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkDivide goes over packets of many connections for a source that wants all of them, or those of some parts.
+func BenchmarkDivide(b *testing.B) {
+	frame := build(b, ether(layers.EthernetTypeIPv4), ip4(layers.IPProtocolTCP), tcpData(), data(30))
+	for _, c := range []struct {
+		name     string
+		division *division
+	}{
+		{"undivided", nil}, {"all", &division{wants: tcp.AllParts}}, {"half", &division{wants: 0x5555}}, {"none", &division{}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			s := &fileSource{decoder: decoder{encaps: new(tcp.EncapTable)}, division: c.division}
+			var buf []byte
+			var all [len(s.records)]record
+			for i := range all {
+				all[i] = record{time: int64(i), at: uint32(len(buf)), kept: uint32(len(frame)), wire: len(frame)}
+				frame[34], frame[35] = byte(i*7), byte(i) // the port
+				buf = append(buf, frame...)
+			}
+			batch := make([]tcp.Segment, len(s.records))
+			b.ReportAllocs()
+			for b.Loop() {
+				s.records = all
+				s.take(batch, s.records[:], &tap{link: linkEthernet}, buf)
+			}
+			report(b, len(all)*b.N)
+		})
+	}
+}

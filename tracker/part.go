@@ -18,7 +18,6 @@ type part struct {
 	six     slab[[2]tcp.Addr]       // of IPv6 connections, by direction
 	odd     map[uint32]*[2]Oddities // by index; few connections have any
 	births  []birth                 // of the connections that have no ID yet
-	named   int                     // of births, while they get their IDs
 	recent  []sightings
 	heard   []listenKey // endpoints that answered a SYN, since settle was last called
 	told    [256]uint64 // hashes of some of those that heard has had, so that it has few twice

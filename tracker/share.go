@@ -1,6 +1,7 @@
 package tracker
 
 import (
+	"math"
 	"sort"
 	"sync"
 	"time"
@@ -261,26 +262,39 @@ type birth struct {
 // settle gives the connections that began since the last time their IDs, in the order of the capture, whichever part they are
 // in, and makes known who answered SYNs.
 func (t *Table) settle() {
+	const none = math.MaxUint64
+	var firsts [tcp.NumParts]uint64 // the packet of each part's first birth that is not named yet: all goroutines wait for this
+	var named [tcp.NumParts]int
+	for i := range firsts {
+		firsts[i] = none
+		if i < len(t.parts) && len(t.parts[i].births) > 0 {
+			firsts[i] = t.parts[i].births[0].packet
+		}
+	}
 	for {
-		var next *part
-		for _, p := range t.parts {
-			if p.named < len(p.births) && (next == nil || p.births[p.named].packet < next.births[next.named].packet) {
-				next = p
+		next := 0
+		for i, packet := range firsts {
+			if packet < firsts[next] {
+				next = i
 			}
 		}
-		if next == nil {
+		if firsts[next] == none {
 			break
 		}
 		t.lastID++
+		p, n := t.parts[next], named[next]
 		// It may have been forgotten since, and its place taken by one that began later.
-		if r := next.at(next.births[next.named].index); r.meta&metaNew != 0 && int(r.id) == next.named {
+		if r := p.at(p.births[n].index); r.meta&metaNew != 0 && int(r.id) == n {
 			r.meta &^= metaNew
 			r.setNumber(t.lastID)
 		}
-		next.named++
+		n++
+		if named[next], firsts[next] = n, none; n < len(p.births) {
+			firsts[next] = p.births[n].packet
+		}
 	}
 	for _, p := range t.parts {
-		p.births, p.named = p.births[:0], 0
+		p.births = p.births[:0]
 		for _, k := range p.heard {
 			if len(t.listeners) < maxListeners {
 				t.listeners[k] = struct{}{}
