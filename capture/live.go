@@ -82,7 +82,7 @@ func OpenLive(interfaces []string, cfg Config) (Source, error) {
 			return fail(fmt.Errorf("%s: %w", name, err))
 		}
 		listeners = append(listeners, &listener{
-			name: name, index: i, handle: handle, link: link, socket: socket,
+			name: name, index: i, handle: handle, link: link, socket: socket.filtering(handle, link, cfg.Filter),
 			steady:  newSteady(clocks),
 			decoder: decoder{encaps: cfg.Encaps, learner: cfg.Names},
 			loads:   s.loads, done: s.done, spent: make(chan *load, 8),

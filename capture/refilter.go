@@ -13,7 +13,8 @@ import (
 type Refilterer interface {
 	// Refilter lets pass what expression says from now on; "" lets everything pass. It changes all interfaces or, where it
 	// returns an error, none. Each goes from one filter to the other at once: on Linux no packet that both let pass is
-	// lost. Those that the kernel holds already still come, and Stats tells the new filter.
+	// lost, but where nothing has come yet, or the kernel cannot apply the old filter and libpcap does. Those that the kernel
+	// holds already still come, and Stats tells the new filter.
 	//
 	// It may be called from any goroutine, also that which reads, and takes up to Config.Timeout.
 	Refilter(expression string) error
@@ -55,9 +56,9 @@ func (s *liveSource) Refilter(expression string) error {
 
 // pass sets the filter of an interface.
 func (l *listener) pass(expression string, program []pcap.BPFInstruction) error {
-	if l.socket.known() {
-		// libpcap would let nothing pass for a moment, so that nothing that the old filter let pass comes under the new one,
-		// and tell nobody what is lost in it.
+	// libpcap lets nothing pass for a moment, so that nothing that the old filter let pass comes under the new one, and tells
+	// nobody what is lost in it. But until a first packet has come, it filters as well as the kernel, and has to be told.
+	if l.socket.known() && l.newest != 0 {
 		if err := l.socket.attach(program, l.link); err != nil {
 			return fmt.Errorf("%s: filter %q: %w", l.name, expression, err)
 		}
@@ -66,7 +67,20 @@ func (l *listener) pass(expression string, program []pcap.BPFInstruction) error 
 	if err := l.handle.SetBPFFilter(expression); err != nil {
 		return fmt.Errorf("%s: filter %q: %w", l.name, expression, err)
 	}
+	l.socket = l.socket.filtering(l.handle, l.link, expression)
 	return nil
+}
+
+// filtering returns the socket if the kernel filters there, and the zero socket if libpcap does: it would go on to, by the old
+// filter.
+func (s packetSocket) filtering(handle *pcap.Handle, link linkType, expression string) (none packetSocket) {
+	if !s.known() {
+		return none
+	}
+	if program, err := handle.CompileBPFFilter(expression); err != nil || s.attach(program, link) != nil {
+		return none
+	}
+	return s
 }
 
 // onEach runs f on the goroutine of each listener, between two reads, and joins their errors. A listener that has ended is

@@ -150,3 +150,22 @@ func TestOffsetsInCookedHeadersAreTheKernels(t *testing.T) {
 		t.Error("the kernel does not have the sender's address at hand")
 	}
 }
+
+func TestAFilterMayChangeBeforeTheFirstPacket(t *testing.T) {
+	for _, name := range []string{kernel.Device, "any"} {
+		p := newPair(t)
+		s := liveOn(t, p.Server, Config{Filter: "tcp port 1"}, name)
+		refilter(t, s, fillers)
+		send(t, p, 5)
+		readPackets(t, s, 5)
+		s.Close()
+	}
+}
+
+func TestAFilterThatTheKernelDoesNotHaveMayChange(t *testing.T) {
+	p := newPair(t)
+	s := liveOn(t, p.Server, Config{Filter: "udp port 10 and ether[6] = 1"}, "any") // which asks for the sender's address
+	refilter(t, s, fillers)
+	send(t, p, 5)
+	readPackets(t, s, 5)
+}
