@@ -370,7 +370,7 @@ const (
 // pause is how long its listener may rest after a load: not at all if it is behind.
 func (at *load) pause(l *listener) time.Duration {
 	lasted := at.newest - at.totals.first
-	if l.rest == 0 || lasted <= 0 || time.Now().UnixNano()-at.newest > int64(l.rest) {
+	if l.rest == 0 || lasted <= 0 || time.Now().UnixNano()+at.moved-at.newest > int64(l.rest) {
 		return 0
 	}
 	return min(l.rest, time.Duration(float64(l.room)/float64(at.octets)*float64(lasted)))

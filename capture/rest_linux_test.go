@@ -27,6 +27,10 @@ func TestAListenerRestsWhileThereIsRoom(t *testing.T) {
 		newest := time.Now().Add(-tt.age).UnixNano()
 		at := &load{newest: newest, octets: tt.octets, totals: totals{first: newest - int64(tt.lasted)}}
 		diff(t, tt.name, tt.want, at.pause(&listener{rest: tt.rest, room: room}))
+		for _, moved := range []time.Duration{-time.Hour, time.Hour} {
+			at.moved, at.newest, at.totals.first = int64(moved), newest+int64(moved), newest+int64(moved-tt.lasted)
+			diff(t, tt.name+", after the clock was set", tt.want, at.pause(&listener{rest: tt.rest, room: room}))
+		}
 	}
 }
 
