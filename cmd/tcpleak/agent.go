@@ -111,10 +111,14 @@ type agent struct {
 	lean        bool   // whether payload is left to the kernel: by the settings or the governor
 	leanChanges uint64 // by the governor
 	forgiven    int64  // connections that began before may lack payload, ns since 1970
+	// Connections that the filter leaves out since it was changed, and when all that was captured before has surely been taken in,
+	// in ns since 1970; nil if it has.
+	leftOut      func(*tracker.Connection) bool
+	leftOutUntil int64
 }
 
 const (
-	// late is how long after a judgement the agent counts as stuck. A judgement takes a thirtieth of the time at most.
+	// late is how long after a judgement the agent counts as stuck. There is one every lookAtLeast, if not sooner.
 	late = 30 * time.Second
 	// drain is how long outputs have at the end to take what is queued.
 	drain = 5 * time.Second
@@ -246,6 +250,10 @@ func (a *agent) hear(j *judgement) error {
 
 // between answers what is asked, and reads the configuration again if it is told to.
 func (a *agent) between() {
+	if a.leftOut != nil && a.now >= a.leftOutUntil {
+		a.table.Forget(a.now, a.leftOut)
+		a.leftOut = nil
+	}
 	for range 4 { // no more at a time: packets wait
 		select {
 		case ask := <-a.asks:
@@ -313,18 +321,22 @@ func (a *agent) reselect(filter string) {
 	if filter == a.current.Filter {
 		return
 	}
-	before := a.selects
+	before, earlier := a.selects, a.leftOut
+	a.leftOut = nil
 	after, err := capture.Selects(filter)
 	if err != nil { // it is for another kind of link, and selects no sockets
 		a.selects = func(_, _ netip.AddrPort) bool { return false }
 		return
 	}
 	a.selects = after
-	a.table.Forget(a.now, func(c *tracker.Connection) bool {
+	a.leftOut = func(c *tracker.Connection) bool {
 		client, server := &c.Ends[tracker.Client], &c.Ends[tracker.Server]
 		x, y := netip.AddrPortFrom(client.Addr.Netip(), client.Port), netip.AddrPortFrom(server.Addr.Netip(), server.Port)
-		return c.Encap == 0 && before(x, y) && !after(x, y)
-	})
+		return c.Encap == 0 && !after(x, y) && (before(x, y) || earlier != nil && earlier(c))
+	}
+	a.table.Forget(a.now, a.leftOut)
+	// Their packets that wait to be read would make connections of them again.
+	a.leftOutUntil = max(a.now, time.Now().UnixNano()+a.source.Stats().Moved) + int64(time.Second)
 }
 
 // ask runs f where the table may be looked at, which lasts until f returns.
