@@ -147,16 +147,16 @@ func (a *agent) govern() {
 		a.tell("lean from now on, as the agent took %s, more than max_cpu %s: payload stays in the kernel, and less is certain", percent(d.share), a.current.MaxCPU)
 	case d.futile:
 		a.tell("no longer lean: it took %s as well, more than max_cpu %s; a filter that leaves out more would help", percent(d.share), a.current.MaxCPU)
+	case a.governor.limit == 0:
+		a.tell("no longer lean, as max_cpu is off")
 	default:
 		a.tell("no longer lean: the agent took %s", percent(d.share))
 	}
 }
 
-// tell says what the agent does, on standard error and on the page.
+// tell says what the agent does, on standard error.
 func (a *agent) tell(format string, args ...any) {
-	text := oneLine(fmt.Sprintf(format, args...))
-	fmt.Fprintln(a.stderr, "tcpleak: "+text)
-	a.composer.Note(a.now, text)
+	fmt.Fprintln(a.stderr, "tcpleak: "+oneLine(fmt.Sprintf(format, args...)))
 }
 
 // pass has the kernel pass what the settings say, lean or not, and adapts the rules to that.

@@ -170,3 +170,14 @@ func TestGovernorThatIsSwitchedOffGoesBackAtOnce(t *testing.T) {
 		t.Errorf("then %+v", d)
 	}
 }
+
+func TestTheAgentSaysWhyItIsNoLongerLean(t *testing.T) {
+	w, _, _ := newWatcher(t, options{timeWait: time.Minute, maxConnections: 1000})
+	var said strings.Builder
+	w.stderr = &said
+	a := &agent{watcher: w, lean: true, governor: governor{lean: true}}
+	a.govern()
+	if diff := cmp.Diff("tcpleak: no longer lean, as max_cpu is off\n", said.String()); diff != "" || a.lean {
+		t.Errorf("lean: %v (-want +got):\n%s", a.lean, diff)
+	}
+}
