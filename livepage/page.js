@@ -8,7 +8,7 @@
   if (!byId("finding-list")) return; // a connection's own page
 
   const tableEvery = 1900; // ms; the server looks at the connections every second at most
-  const silence = 6000; // ms without news until the page says so
+  const silence = 12000; // ms without news until the page says so; where there are many connections, it comes every 10 s
 
   // Making and changing elements.
   const fill = (node, attributes, children) => {
