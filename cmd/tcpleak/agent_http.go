@@ -129,7 +129,7 @@ func (a *agent) showJudgement(j *judgement) {
 	}
 	a.analysis = j.Analysis
 	a.livePage.Judge(livepage.Judgement{
-		Capture: c, Quality: j.Quality, Counts: j.Counts, Bytes: a.table.Bytes(), Evicted: a.table.Stats().Evicted.Total(),
+		Capture: c, Quality: j.Quality, Counts: j.Counts, Bytes: a.table.Bytes(), Evicted: a.evicted(),
 		Findings: a.monitor.Standing(), Events: j.events,
 	})
 }

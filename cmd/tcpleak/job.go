@@ -214,7 +214,7 @@ func (j *job) learner() capture.Names {
 
 // analyze judges what the table holds at now.
 func (j *job) analyze(now int64, stats capture.Stats) *diagnosis.Analysis {
-	c := diagnosis.Capture{Dropped: stats.DroppedKernel + stats.DroppedInterface, Evicted: j.table.Stats().Evicted.Total()}
+	c := diagnosis.Capture{Dropped: stats.DroppedKernel + stats.DroppedInterface, Evicted: j.evicted()}
 	for _, s := range stats.Sources {
 		c.Truncated = c.Truncated || s.Truncated
 	}
@@ -223,6 +223,15 @@ func (j *job) analyze(now int64, stats capture.Stats) *diagnosis.Analysis {
 		analysis.NameServices(analysis.Findings, j.names.Server)
 	}
 	return analysis
+}
+
+// evicted is how many connections were forgotten that were to be kept.
+func (j *job) evicted() uint64 {
+	e := j.table.Stats().Evicted
+	if j.limits.MaxEnded > 0 {
+		return e.Attempts + e.Established + e.HalfClosed // of those that are over, few are wanted
+	}
+	return e.Total()
 }
 
 // noteDrops tells the table if packets were lost on their way into the capture.

@@ -6,6 +6,7 @@ import (
 
 	"tcpleak/capture"
 	"tcpleak/tcp"
+	"tcpleak/tracker"
 )
 
 // A handshake that began before the filter changed, and of which only that much is captured, is nobody's fault.
@@ -54,4 +55,28 @@ func TestWhatWaitsToBeReadWhenTheFilterChangesIsForgotten(t *testing.T) {
 	a.now += int64(2 * time.Second)
 	a.between()
 	held("let pass again", 2)
+}
+
+// That few connections that are over are kept leaves the silence of the others as sure as it was.
+func TestAConnectionThatIsOverMayBeForgotten(t *testing.T) {
+	for ended, want := range map[int]uint64{0: 3, 2: 0} {
+		w, source, _ := newWatcher(t, options{timeWait: time.Minute, maxConnections: 2})
+		w.limits.MaxEnded = ended
+		w.table = tracker.New(w.limits)
+		source.last = time.Now().UnixNano()
+		for i := range uint16(5) {
+			client, server := addrOf(10, 1), addrOf(10, 2)
+			w.table.Add([]tcp.Segment{
+				{Time: source.last, Packet: uint64(2*i + 1), Src: client, SrcPort: 1000 + i, Dst: server, DstPort: 80, Flags: tcp.SYN, Seq: 100},
+				{Time: source.last, Packet: uint64(2*i + 2), Src: server, SrcPort: 80, Dst: client, DstPort: 1000 + i, Flags: tcp.RST | tcp.ACK, Ack: 101},
+			})
+		}
+		if n := w.table.Stats().Evicted.Total(); n != 3 {
+			t.Errorf("%d evicted, want 3", n)
+		}
+		quality := w.analyze(source.last, source.Stats()).Quality
+		if quality.Evicted != want || quality.Trusted() != (want == 0) {
+			t.Errorf("where at most %d that are over are kept: %+v", ended, quality)
+		}
+	}
 }
