@@ -96,11 +96,11 @@ type agent struct {
 	out        *deliver.Dispatcher
 	sent       *deliver.Metrics // nil without a collector
 	composer   *screen.Composer
-	analysis   *diagnosis.Analysis // the last
-	asked      screen.Query        // what the composer was asked last
-	livePage   *livepage.Page      // nil if nothing is served
-	judged     atomic.Int64
-	asks       chan func() // what others want to know of the table
+	analysis   *diagnosis.Analysis       // the last
+	asked      screen.Query              // what the composer was asked last
+	livePage   *livepage.Page            // nil if nothing is served
+	judged     atomic.Pointer[time.Time] // when that was; nil before the first
+	asks       chan func()               // what others want to know of the table
 	questions  questions
 	lastReport written
 	reload     chan os.Signal
@@ -242,7 +242,8 @@ func (a *agent) hear(j *judgement) error {
 		a.showJudgement(j)
 	}
 	a.out.Put(j.events)
-	a.judged.Store(time.Now().UnixNano())
+	judged := time.Now()
+	a.judged.Store(&judged)
 	a.govern()
 	a.between()
 	return nil
@@ -354,4 +355,7 @@ func (a *agent) ask(ctx context.Context, f func()) error {
 }
 
 // healthy reports whether the capture is alive.
-func (a *agent) healthy() bool { return time.Now().UnixNano()-a.judged.Load() < int64(late) }
+func (a *agent) healthy() bool {
+	judged := a.judged.Load()
+	return judged != nil && time.Since(*judged) < late // wherever this host's clock is set to
+}
