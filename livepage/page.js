@@ -259,7 +259,8 @@
     const id = opened;
     try {
       const response = await fetch("/view/connections/" + id);
-      if (response.ok && id === opened) reopen(await response.json());
+      const v = await response.json();
+      if (response.ok && id === opened) reopen(v);
     } catch {
       // as above
     }
