@@ -333,7 +333,8 @@ func (a *agent) reselect(filter string) {
 	a.leftOut = func(c *tracker.Connection) bool {
 		client, server := &c.Ends[tracker.Client], &c.Ends[tracker.Server]
 		x, y := netip.AddrPortFrom(client.Addr.Netip(), client.Port), netip.AddrPortFrom(server.Addr.Netip(), server.Port)
-		return c.Encap == 0 && !after(x, y) && (before(x, y) || earlier != nil && earlier(c))
+		// Of packets in tunnels a filter sees the outermost, and in many a capture no tags.
+		return a.encaps.Get(c.Encap).Tunnels == 0 && !after(x, y) && (before(x, y) || earlier != nil && earlier(c))
 	}
 	a.table.Forget(a.now, a.leftOut)
 	// Their packets that wait to be read would make connections of them again.

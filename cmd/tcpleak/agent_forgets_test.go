@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"tcpleak/capture"
 	"tcpleak/tcp"
 	"tcpleak/tracker"
@@ -55,6 +57,33 @@ func TestWhatWaitsToBeReadWhenTheFilterChangesIsForgotten(t *testing.T) {
 	a.now += int64(2 * time.Second)
 	a.between()
 	held("let pass again", 2)
+}
+
+func TestWhatANewFilterLeavesOutInAVLANIsForgotten(t *testing.T) {
+	w, source, _ := newWatcher(t, options{timeWait: time.Minute, maxConnections: 1000})
+	a := &agent{watcher: w}
+	a.current.Filter = "tcp port 80"
+	var err error
+	if a.selects, err = capture.Selects(a.current.Filter); err != nil {
+		t.Fatal(err)
+	}
+	a.now = time.Now().UnixNano()
+	source.last = a.now
+	var tagged, tunnelled tcp.Encapsulation
+	tagged.AddVLAN(5)
+	tunnelled.AddTunnel(tcp.VXLAN, 7)
+	for i, e := range []tcp.Encapsulation{{}, tagged, tunnelled} {
+		id, _ := a.encaps.ID(&e)
+		a.table.Add([]tcp.Segment{{Time: a.now, Packet: uint64(i + 1), Src: addrOf(10, 1), SrcPort: 1000, Dst: addrOf(10, 2), DstPort: 80, Flags: tcp.SYN, Seq: 100, Encap: id}})
+	}
+	a.reselect("tcp port 81")
+	var held []uint64
+	for c := range a.table.Connections(a.now) {
+		held = append(held, c.ID)
+	}
+	if diff := cmp.Diff([]uint64{3}, held); diff != "" {
+		t.Errorf("connections held (-want +got):\n%s", diff)
+	}
 }
 
 // That few connections that are over are kept leaves the silence of the others as sure as it was.
