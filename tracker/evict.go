@@ -103,7 +103,10 @@ func (p *part) hasRoomFor(bytes int) bool {
 
 // makeRoom forgets connections until there is room for one more.
 func (p *part) makeRoom() {
-	for p.held() >= p.limits.connections || p.limits.ended > 0 && p.ended >= p.limits.ended || !p.records.room() && p.held() > 0 && !p.hasRoomFor(recordBytes+sixBytes) {
+	for p.limits.ended > 0 && p.counts[classReset]+p.counts[classFinished] >= p.limits.ended {
+		p.evictEnded()
+	}
+	for p.held() >= p.limits.connections || !p.records.room() && p.held() > 0 && !p.hasRoomFor(recordBytes+sixBytes) {
 		p.evict()
 	}
 }
@@ -207,20 +210,13 @@ func (p *part) reclass(index uint32) {
 	if class == r.class() {
 		return
 	}
-	p.ended += ended(class) - ended(r.class())
+	p.counts[r.class()]--
+	p.counts[class]++
 	r.setClass(class)
 	if p.tickets++; p.tickets > 2*len(p.records.chunks)*slabSize {
 		p.sortOut()
 	}
 	p.queues[class].push(ticket{index, r.print()})
-}
-
-// ended is 1 for the classes of connections that are over, which are the first to be evicted, and 0 for others.
-func ended(c class) int {
-	if c <= classFinished {
-		return 1
-	}
-	return 0
 }
 
 // sortOut drops void tickets.
@@ -249,27 +245,46 @@ func (p *part) evict() {
 		p.press()
 	}
 	for c := range numClasses {
-		q := &p.queues[c]
-		for {
-			t, ok := q.pop()
-			if !ok {
-				break
-			}
-			p.tickets--
-			if !p.valid(t, c) {
-				continue
-			}
-			if r := p.at(t.index); c >= classEstablished && r.meta&metaActive != 0 {
-				r.meta &^= metaActive
-				q.push(t)
-				p.tickets++
-				continue
-			}
-			p.forget(t.index, c)
+		if p.evictOf(c) {
 			return
 		}
 	}
 	panic("tracker: no connection has a ticket")
+}
+
+// evictEnded forgets a connection that is over, of the class that has more: many that closed leave room for some that were reset, of
+// which more is said, and the other way round.
+func (p *part) evictEnded() {
+	c := classReset
+	if p.counts[classFinished] > p.counts[classReset] {
+		c = classFinished
+	}
+	if !p.evictOf(c) {
+		panic("tracker: no connection that is over has a ticket")
+	}
+}
+
+// evictOf forgets a connection of a class, and reports false if there is none.
+func (p *part) evictOf(c class) bool {
+	q := &p.queues[c]
+	for {
+		t, ok := q.pop()
+		if !ok {
+			return false
+		}
+		p.tickets--
+		if !p.valid(t, c) {
+			continue
+		}
+		if r := p.at(t.index); c >= classEstablished && r.meta&metaActive != 0 {
+			r.meta &^= metaActive
+			q.push(t)
+			p.tickets++
+			continue
+		}
+		p.forget(t.index, c)
+		return true
+	}
 }
 
 func (p *part) forget(index uint32, c class) {

@@ -283,11 +283,42 @@ func TestThoseThatHaveEndedAreForgottenFirst(t *testing.T) {
 	for c := range tr.table.Connections(tr.now) {
 		got = append(got, c.ID)
 	}
-	// Resets go before closes, and the older before the younger; there is room for one more that ends.
-	if diff := cmp.Diff([]uint64{1, 2, 10, 12, 13}, got); diff != "" {
+	// The older go before the younger; there is room for one more that ends.
+	if diff := cmp.Diff([]uint64{1, 2, 11, 12, 13}, got); diff != "" {
 		t.Errorf("connections held (-want +got):\n%s", diff)
 	}
 	if e := tr.table.Stats().Evicted; e.Total() != 8 || e.Reset+e.Finished != 8 {
 		t.Errorf("evicted %+v", e)
+	}
+}
+
+// Many that closed do not push out the few that were reset, of which more is said.
+func TestAFewThatWereResetStayBesideManyThatClosed(t *testing.T) {
+	const open = `
+	%.000  client  SYN      seq=100 port=%
+	%.010  server  SYN,ACK  seq=300 ack=101 port=%
+	%.011  client  ACK      seq=101 ack=301 port=%`
+	const closed = open + `
+	%.100  client  FIN,ACK  seq=101 ack=301 port=%
+	%.110  server  FIN,ACK  seq=301 ack=102 port=%
+	%.120  client  ACK      seq=102 ack=302 port=%`
+	const refused = `
+	%.000  client  SYN      seq=100 port=%
+	%.010  server  RST,ACK  seq=0 ack=101 port=%`
+	script := ""
+	for n := 1; n <= 12; n++ {
+		what := closed
+		if n == 6 {
+			what = refused
+		}
+		script += number(what, strconv.Itoa(n))
+	}
+	tr := playWith(t, tracker.Config{MaxConnections: 100, MaxEnded: 4}, script)
+	var got []uint64
+	for c := range tr.table.Connections(tr.now) {
+		got = append(got, c.ID)
+	}
+	if diff := cmp.Diff([]uint64{6, 10, 11, 12}, got); diff != "" {
+		t.Errorf("connections held (-want +got):\n%s", diff)
 	}
 }

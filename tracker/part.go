@@ -22,8 +22,8 @@ type part struct {
 	heard   []listenKey // endpoints that answered a SYN, since settle was last called
 	told    [256]uint64 // hashes of some of those that heard has had, so that it has few twice
 	limits  limits
-	pressed bool // it has been full, or may soon hold too many that have ended: the queues are kept
-	ended   int  // connections of the classes that ended names; counted while pressed
+	pressed bool                // it has been full, or may soon hold too many that have ended: the queues are kept
+	counts  [numClasses + 1]int // connections of each class; none has one until the queues are kept
 	queues  [numClasses]queue
 	tickets int    // in queues
 	hand    uint32 // of evictSpelt
@@ -372,6 +372,7 @@ func (p *part) allocate(s *tcp.Segment) uint32 {
 		p.records.chunks[0] = p.records.more()
 	}
 	index := p.records.take()
+	p.counts[classNone]++
 	p.births = append(p.births, birth{s.Packet, index})
 	r := p.at(index)
 	*r = record{
@@ -457,9 +458,7 @@ func (p *part) remove(index uint32) {
 	if r.meta&metaSix != 0 {
 		p.six.give(r.addr[0])
 	}
-	if p.pressed {
-		p.ended -= ended(r.class())
-	}
+	p.counts[r.class()]--
 	*r = record{}
 	p.records.give(index)
 }
