@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -102,6 +103,7 @@ func closeAfter(ctx context.Context, source capture.Source) (stop func() bool) {
 
 // read takes in all of a file source.
 func (j *job) read(ctx context.Context, source capture.Source) error {
+	defer debug.SetGCPercent(debug.SetGCPercent(readingGC))
 	bar := newProgress(j.stderr, source)
 	defer bar.clear()
 	// More than eight would mostly read what is another's.
@@ -199,6 +201,10 @@ func ended(err error) error {
 
 const (
 	interruptGrace = 500 * time.Millisecond
+
+	// readingGC is by how much the heap may grow between collections while files are read, in percent: nearly all of it is
+	// connections, which stay. At the usual 100, a capture of 5 million packets takes a tenth longer.
+	readingGC = 400
 
 	fileBatch    = 128 // segments read at a time from files: 16 KiB, half of the first cache
 	batchesAhead = 8   // on their way from the goroutine that reads
