@@ -19,7 +19,8 @@ type division struct {
 // and s.Stats tells what all of them have delivered. It returns s and the others; none with pipes, interfaces, compressed files
 // and filters, of which s alone delivers all. s must not have been read.
 //
-// Where half of the packets are another's, it takes 12 ns to pass over one, and 30 to decode it.
+// To pass over a packet takes 10 ns, to decode it 14 (BenchmarkDivide), and no segment of another's connection pushes what is needed
+// out of the cache: with two sources, tcpleak takes a twentieth less processor time for a capture of 5 million packets.
 func Divide(s Source, wants []tcp.Parts) (all []Source, err error) {
 	files, ok := s.(*fileSource)
 	if !ok || !files.cheap || len(wants) < 2 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -56,7 +57,12 @@ func newWorld(t testing.TB, file string) *world {
 	t.Cleanup(w.Close)
 	mux := http.NewServeMux()
 	w.Register(mux)
-	w.server = httptest.NewServer(mux)
+	w.server = httptest.NewUnstartedServer(mux)
+	w.server.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		c.(*net.TCPConn).SetWriteBuffer(16 << 10) // so that who does not read is soon seen not to
+		return ctx
+	}
+	w.server.Start()
 	t.Cleanup(w.server.CloseClientConnections) // before the server waits for them
 	t.Cleanup(w.server.Close)
 	return w

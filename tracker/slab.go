@@ -50,8 +50,9 @@ func (s *slab[T]) held() int { return int(s.used) - len(s.free) }
 
 // quarry gives out the chunks of records that all parts of a Table take. Where there are many, it cuts them from blocks in huge
 // pages: each segment is of another connection, somewhere among tens of megabytes, and with pages of 4 KiB the processor has to
-// look up its page first, in a virtual machine in two tables. Of the time that tcpleak takes for a capture of 195,000 connections,
-// huge pages save a tenth.
+// look up its page first; and to enter one of 4 KiB for the first time takes the kernel 2.4 µs in the virtual machine that this
+// was measured on, and one of 2 MiB 230. Of the processor time for a capture of 195,000 connections, that saves 0 to 10 %: the more,
+// the busier the machine is.
 type quarry struct {
 	mu    sync.Mutex
 	given int
