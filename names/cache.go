@@ -35,8 +35,11 @@ func (c *cache) get(k key) entry {
 
 // put enters e unless what is there is newer. Equal times are decided by the names, so that it does not matter which of two
 // interfaces is read first.
-func (c *cache) put(k key, e entry) {
+func (c *cache) put(k key, e entry, m *memo) {
 	was, young := c.young[k]
+	if young && was.name == e.name && was.proxy == e.proxy && e.time >= was.time && e.time-was.time < memoTime {
+		return
+	}
 	known := young
 	if !known {
 		was, known = c.old[k]
@@ -44,7 +47,11 @@ func (c *cache) put(k key, e entry) {
 	if known && !was.proxy && !e.proxy && (was.time > e.time || was.time == e.time && was.name > e.name) {
 		e = was
 	}
+	if known && (was.name != e.name || was.proxy != e.proxy) {
+		*m.changesOf(k)++
+	}
 	if !young && len(c.young) >= c.half {
+		m.turns++
 		c.young, c.old = c.old, c.young
 		clear(c.young)
 	}

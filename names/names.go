@@ -25,6 +25,7 @@ type Book struct {
 	servers     cache // as anyone calls them
 	clients     cache // as one client calls them
 	connections cache
+	memo        memo
 }
 
 // New returns an empty Book for limit names of servers, at least 2, and as many for clients and for connections. Those learned
@@ -74,6 +75,15 @@ func (b *Book) Segment(seg *tcp.Segment, payload []byte) {
 	if len(payload) == 0 || seg.DstPort == 0 {
 		return
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	any := key{server: seg.Dst, port: seg.DstPort}
+	last, connection := b.memo.find(seg)
+	head := b.memo.headOf(payload)
+	holds := b.memo.holds(last, connection, any, seg.Time)
+	if holds && last.head == head {
+		return
+	}
 	var name []byte
 	proxy := false
 	if payload[0] == tlsHandshake {
@@ -85,20 +95,23 @@ func (b *Book) Segment(seg *tcp.Segment, payload []byte) {
 	if name = normal(buf[:0], name); len(name) == 0 && !proxy {
 		return
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	if holds && !proxy && last.name == string(name) {
+		last.head = head
+		return
+	}
 	used := key{client: seg.Src, server: seg.Dst, port: seg.DstPort}
 	if proxy {
 		// What this client says on such connections names the servers behind.
-		b.clients.put(used, entry{time: seg.Time, proxy: true})
+		b.clients.put(used, entry{time: seg.Time, proxy: true}, &b.memo)
 		b.learned.Store(true)
 		return
 	}
 	if b.clients.get(used).proxy {
 		return
 	}
-	text := b.learn(key{server: seg.Dst, port: seg.DstPort}, used, name, seg.Time)
-	b.connections.put(key{seg.Src, seg.Dst, seg.SrcPort, seg.DstPort}, entry{name: text, time: seg.Time})
+	text := b.learn(any, used, name, seg.Time)
+	b.connections.put(key{seg.Src, seg.Dst, seg.SrcPort, seg.DstPort}, entry{name: text, time: seg.Time}, &b.memo)
+	*last = said{connection, head, text, seg.Time, *b.memo.changesOf(any), b.memo.turns}
 }
 
 // Datagram learns from a UDP datagram from port 53 or 5353: payload is what was captured of what it carries; t is in ns
@@ -121,8 +134,8 @@ func (b *Book) learn(any, used key, name []byte, t int64) string {
 	if text != string(name) {
 		text = string(name)
 	}
-	b.servers.put(any, entry{name: text, time: t})
-	b.clients.put(used, entry{name: text, time: t})
+	b.servers.put(any, entry{name: text, time: t}, &b.memo)
+	b.clients.put(used, entry{name: text, time: t}, &b.memo)
 	b.learned.Store(true)
 	return text
 }

@@ -66,8 +66,8 @@ type frameWriter struct {
 	packets uint64
 	err     error // of w
 
-	text [MaxPayload]byte       // what every payload begins with
-	sums [MaxPayload + 1]uint32 // of its first n octets, as a checksum adds them up
+	text [2][MaxPayload]byte       // what every payload begins with, by direction
+	sums [2][MaxPayload + 1]uint32 // of its first n octets, as a checksum adds them up
 }
 
 func newFrameWriter(w io.Writer, snapLen int) *frameWriter {
@@ -75,10 +75,14 @@ func newFrameWriter(w io.Writer, snapLen int) *frameWriter {
 		snapLen = wholeSnap
 	}
 	f := &frameWriter{w: w, snapLen: snapLen, buf: make([]byte, bufferSize), n: fileHeader}
-	const words = "GET /connections HTTP/1.1\r\nHost: traffic.test\r\nAccept: */*\r\n"
-	for i := range f.text {
-		f.text[i] = words[i%len(words)]
-		f.sums[i+1] = f.sums[i] + uint32(f.text[i])<<(8*(1-i%2))
+	for dir, words := range []string{
+		"GET /connections HTTP/1.1\r\nHost: traffic.test\r\nAccept: */*\r\n", "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nconnections\r\n",
+	} {
+		text, sums := &f.text[dir], &f.sums[dir]
+		for i := range text {
+			text[i] = words[i%len(words)]
+			sums[i+1] = sums[i] + uint32(text[i])<<(8*(1-i%2))
+		}
 	}
 	le := binary.LittleEndian
 	le.PutUint32(f.buf[0:], 0xa1b2c3d4) // microseconds
@@ -130,13 +134,13 @@ func (f *frameWriter) write(now int64, c *connection, p *packet) {
 		sum = putIP4(frame[etherHeader:], x.host, y.host, length, x.id)
 		x.id++
 	}
-	sum += 6 + uint64(length) + sum32(segment[:header]) + uint64(f.sums[p.size])
+	sum += 6 + uint64(length) + sum32(segment[:header]) + uint64(f.sums[p.dir][p.size])
 	be.PutUint16(segment[16:], fold(sum))
 
 	whole := etherHeader + ip + length
 	kept := min(whole, f.snapLen)
 	if at := etherHeader + ip + header; kept > at {
-		copy(frame[at:kept], f.text[:])
+		copy(frame[at:kept], f.text[p.dir][:])
 	}
 	le := binary.LittleEndian
 	le.PutUint32(record[0:], uint32(start+now/1_000_000))
