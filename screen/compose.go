@@ -15,7 +15,8 @@ import (
 //
 // What a Composer does costs little but for one thing: to look at each connection, which sorting and filtering take. Between
 // analyses it answers from the order that it has; it makes a new one where the query asks for another, and otherwise every
-// second at most, and every ten where no segment has come. It spends a twentieth of the time on what is asked for, and a sixtieth where nothing is.
+// second at most, and every ten where no segment has come. It spends a twentieth of the time on what is asked for, a sixtieth where
+// nothing is, and a 200th where no segment has come.
 type Composer struct {
 	// Process names the process that a connection belongs to, if that is known; nil where none is.
 	Process func(*tracker.Connection) string
@@ -46,6 +47,7 @@ const (
 	restEvery  = 10 * time.Second
 	// againShare of the time is the most that it takes to bring an order up to date that nobody has asked for.
 	againShare = 60
+	restShare  = 200 // where no segment has come
 	// orderShare of the time is the most that orders take in the long run; somebody who presses keys may draw on what was
 	// saved, saveUpTo at most.
 	orderShare = 20
@@ -118,11 +120,10 @@ func (p *Composer) mayOrder(now time.Time, of ordered) bool {
 	if of != p.order.of {
 		return p.saved+since/orderShare >= 0
 	}
-	every := orderEvery
 	if !p.changed && p.table.Stats().Segments == p.segments {
-		every = restEvery // only time passes, which hardly changes places
+		return since >= max(restEvery, restShare*p.cost) // only time passes, which hardly changes places
 	}
-	return since >= max(every, againShare*p.cost)
+	return since >= max(orderEvery, againShare*p.cost)
 }
 
 func (p *Composer) charge(start time.Time, cost time.Duration) {

@@ -36,8 +36,9 @@ const (
 	// always if nobody watches: a fiftieth. Who watches an idle machine may not make it a busy one.
 	lookShare = 15
 	restShare = 50
-	// lookAtLeast bounds the wait for the next judgement, whatever the last took.
+	// lookAtLeast bounds the wait for the next judgement, whatever the last took; restAtLeast, where hardly anything passes.
 	lookAtLeast = 10 * time.Second
+	restAtLeast = 20 * time.Second
 	// restRate is how many packets a second are hardly any.
 	restRate = 100
 	// dropsEvery is how often dropped packets are told of at most.
@@ -179,14 +180,17 @@ func (p *pace) wait(at time.Time, packets uint64, cost time.Duration) time.Durat
 	}
 	p.costs[p.n%len(p.costs)] = cost
 	p.n++
-	share := time.Duration(lookShare)
-	if since := at.Sub(p.last).Seconds(); p.unwatched || float64(packets-p.packets) < restRate*since {
+	share, most := time.Duration(lookShare), lookAtLeast
+	switch rest := float64(packets-p.packets) < restRate*at.Sub(p.last).Seconds(); {
+	case p.unwatched:
 		share = restShare
+	case rest:
+		share, most = restShare, restAtLeast
 	}
 	p.last, p.packets = at, packets
 	usual := p.costs
 	slices.Sort(usual[:])
-	return min(max(lookEvery, share*usual[1]), lookAtLeast)
+	return min(max(lookEvery, share*usual[1]), most)
 }
 
 // tellTime brings w.now up to date.

@@ -74,6 +74,8 @@ func TestPace(t *testing.T) {
 	}{
 		{"few connections", 0, []time.Duration{cheap, cheap}, lookEvery},
 		{"many, at rest", 10, []time.Duration{dear, dear, dear, dear}, restShare * dear},
+		{"very many, at rest", 10, []time.Duration{dear, 10 * dear, 10 * dear, 10 * dear}, restAtLeast},
+		{"very many, busy", 1_000_000, []time.Duration{dear, 10 * dear, 10 * dear, 10 * dear}, lookAtLeast},
 		{"many, busy", 1_000_000, []time.Duration{dear, dear, dear, dear}, lookShare * dear},
 		{"many at once", 1_000_000, []time.Duration{cheap, dear, dear, dear}, lookShare * dear},
 		{"a hiccup", 1_000_000, []time.Duration{cheap, cheap, dear}, lookEvery},
