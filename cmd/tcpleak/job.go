@@ -103,7 +103,6 @@ func closeAfter(ctx context.Context, source capture.Source) (stop func() bool) {
 
 // read takes in all of a file source.
 func (j *job) read(ctx context.Context, source capture.Source) error {
-	defer debug.SetGCPercent(debug.SetGCPercent(readingGC))
 	bar := newProgress(j.stderr, source)
 	defer bar.clear()
 	// More than eight would mostly read what is another's.
@@ -128,13 +127,14 @@ func (j *job) read(ctx context.Context, source capture.Source) error {
 
 // share lets several goroutines take in a share of the connections each, from sources of their own.
 func (j *job) share(ctx context.Context, shares []*tracker.Share, sources []capture.Source, bar *progress) error {
-	// All stop at the same segment, at the next that they wait for each other at; where hardly a packet is TCP, at any.
+	// All stop at the same packet, at the next that they wait for each other at; where hardly a packet is TCP, at any.
 	defer context.AfterFunc(ctx, func() {
 		time.Sleep(interruptGrace)
 		for _, source := range sources {
 			source.Close()
 		}
 	})()
+	defer debug.SetGCPercent(debug.SetGCPercent(readingGC))
 	var all sync.WaitGroup
 	errs := make([]error, len(sources))
 	for i, share := range shares {
@@ -203,7 +203,7 @@ const (
 	interruptGrace = 500 * time.Millisecond
 
 	// readingGC is by how much the heap may grow between collections while files are read, in percent: nearly all of it is
-	// connections, which stay. At the usual 100, a capture of 5 million packets takes a tenth longer.
+	// connections, which stay. At the usual 100, a capture of 5 million packets takes a tenth longer. A pipe may go on for days.
 	readingGC = 400
 
 	fileBatch    = 128 // segments read at a time from files: 16 KiB, half of the first cache
