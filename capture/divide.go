@@ -9,9 +9,8 @@ import (
 // division is what a source knows of those that share its work.
 type division struct {
 	wants  tcp.Parts     // whose segments it delivers
-	first  bool          // it also counts what is nobody's, and is told the names
+	first  bool          // it also counts what is nobody's
 	others []*fileSource // of the first
-	told   tcp.Segment   // room for a packet of which names may be learned
 }
 
 // Divide has s deliver only the segments of the parts that come first in wants, and opens its files once more for each of the
@@ -38,10 +37,11 @@ func Divide(s Source, wants []tcp.Parts) (all []Source, err error) {
 		}
 		another := again.(*fileSource)
 		another.division = &division{wants: parts}
+		another.learner, another.deaf = files.learner, ^parts
 		first.others = append(first.others, another)
 		all = append(all, again)
 	}
-	files.division = first
+	files.division, files.deaf = first, ^first.wants
 	return all, nil
 }
 
@@ -73,7 +73,6 @@ func (s *fileSource) pick(records []record, buf []byte) (mine, rest []record) {
 			return records[:n], records[i:]
 		}
 		var part uint
-		at := ip + ipv4HeaderLen
 		switch w := binary.BigEndian.Uint64(b[12:20]); {
 		case w>>40 == etherIPv4<<8|0x45:
 			if binary.BigEndian.Uint32(b[20:24])&0x1fff00ff != protoTCP {
@@ -82,19 +81,12 @@ func (s *fileSource) pick(records []record, buf []byte) (mine, rest []record) {
 			addrs, ports := binary.BigEndian.Uint64(b[26:34]), binary.BigEndian.Uint32(b[34:38])
 			part = tcp.PartOf(addrs>>32^addrs&0xffff_ffff, uint16(ports>>16^ports))
 		case w>>44 == etherIPv6<<4|6 && len(b) >= ip+ipv6HeaderLen+tcpHeaderLen && b[20] == protoTCP:
-			at = ip + ipv6HeaderLen
 			a := b[22:58]
 			addrs := binary.BigEndian.Uint64(a) ^ binary.BigEndian.Uint64(a[8:]) ^ binary.BigEndian.Uint64(a[16:]) ^ binary.BigEndian.Uint64(a[24:])
 			ports := binary.BigEndian.Uint32(a[32:])
 			part = tcp.PartOf(addrs, uint16(ports>>16^ports))
 		default:
 			return records[:n], records[i:]
-		}
-		if s.learner != nil {
-			if at += int(b[at+12]>>4) * 4; at+leastTold <= len(b) && promising(b[at:]) {
-				s.division.told.Time = p.time
-				s.decode(&s.division.told, linkEthernet, b, p.wire) // tells
-			}
 		}
 		records[n] = *p
 		n += int(wants >> part & 1)

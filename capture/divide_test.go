@@ -39,6 +39,7 @@ func inShares(t *testing.T, path string, wants []tcp.Parts) (segments []tcp.Segm
 		segments = append(segments, got...)
 	}
 	slices.SortFunc(segments, func(a, b tcp.Segment) int { return int(a.Packet) - int(b.Packet) })
+	slices.Sort(names)
 	return segments, s.Stats(), names
 }
 

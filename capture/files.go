@@ -473,7 +473,7 @@ func (s *fileSource) takeRun(batch []tcp.Segment, records []record, on *tap, buf
 	for i := 0; i < len(records); i++ {
 		if plain {
 			k := usual(batch[n:], records[i:], buf)
-			if s.learner != nil && s.division == nil {
+			if s.learner != nil {
 				s.tellUsual(batch[n:n+k], records[i:i+k], buf)
 			}
 			n += k

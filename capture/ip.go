@@ -39,6 +39,7 @@ const (
 type decoder struct {
 	encaps  *tcp.EncapTable
 	learner Names             // may be nil
+	deaf    tcp.Parts         // whose names another source tells
 	encap   tcp.Encapsulation // around the current packet
 	nested  int               // headers met in the current packet that may hold other packets
 

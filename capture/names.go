@@ -7,13 +7,13 @@ import (
 )
 
 // Names learns what servers are called from what packets carry. Payloads are those octets of it that were captured, valid
-// for the time of the call. A live source on several interfaces calls from several goroutines.
+// for the time of the call. Of segments, Time, Packet, addresses and ports are valid. Sources that Divide made, and a live source
+// on several interfaces, call from several goroutines.
 type Names interface {
-	// Segment is told of segments that begin as a TLS ClientHello or an HTTP/1 request does. Of seg, Time, addresses and
-	// ports are valid.
+	// Segment is told of segments that begin as a TLS ClientHello or an HTTP/1 request does.
 	Segment(seg *tcp.Segment, payload []byte)
-	// Datagram is told of UDP datagrams from port 53 or 5353, which count as NotTCP all the same; t is in ns since 1970.
-	Datagram(t int64, src, dst tcp.Addr, srcPort, dstPort uint16, payload []byte)
+	// Datagram is told of UDP datagrams from port 53 or 5353, which count as NotTCP all the same.
+	Datagram(seg *tcp.Segment, payload []byte)
 }
 
 // Ports of DNS.
@@ -42,6 +42,9 @@ func promising(b []byte) bool {
 
 // tellSegment passes on the segment that b, of size octets on the wire, begins with.
 func (d *decoder) tellSegment(seg *tcp.Segment, b []byte, size int) {
+	if d.deaf.Has(seg.Part()) {
+		return
+	}
 	b = b[:min(len(b), size)]
 	if header := int(b[12]>>4) * 4; len(b)-header >= leastTold && promising(b[header:]) {
 		d.learner.Segment(seg, b[header:])
@@ -68,8 +71,11 @@ func (d *decoder) tellUsual(segments []tcp.Segment, records []record, buf []byte
 // tellDatagram passes on the UDP datagram that b, of size octets on the wire, begins with: four at least are there.
 func (d *decoder) tellDatagram(seg *tcp.Segment, b []byte, size int) {
 	const header = 8
-	from := binary.BigEndian.Uint16(b)
-	if b = b[:min(len(b), size)]; (from == portDNS || from == portMDNS) && len(b) > header {
-		d.learner.Datagram(seg.Time, seg.Src, seg.Dst, from, binary.BigEndian.Uint16(b[2:]), b[header:])
+	seg.SrcPort, seg.DstPort = binary.BigEndian.Uint16(b), binary.BigEndian.Uint16(b[2:])
+	if seg.SrcPort != portDNS && seg.SrcPort != portMDNS || d.deaf.Has(seg.Part()) {
+		return
+	}
+	if b = b[:min(len(b), size)]; len(b) > header {
+		d.learner.Datagram(seg, b[header:])
 	}
 }

@@ -18,8 +18,8 @@ func (n *overheard) Segment(seg *tcp.Segment, payload []byte) {
 	*n = append(*n, fmt.Sprintf("%d: %v:%d > %v:%d %q", seg.Time, seg.Src, seg.SrcPort, seg.Dst, seg.DstPort, payload))
 }
 
-func (n *overheard) Datagram(t int64, src, dst tcp.Addr, srcPort, dstPort uint16, payload []byte) {
-	*n = append(*n, fmt.Sprintf("%d: UDP %v:%d > %v:%d %q", t, src, srcPort, dst, dstPort, payload))
+func (n *overheard) Datagram(seg *tcp.Segment, payload []byte) {
+	*n = append(*n, fmt.Sprintf("%d: UDP %v:%d > %v:%d %q", seg.Time, seg.Src, seg.SrcPort, seg.Dst, seg.DstPort, payload))
 }
 
 const getRequest = "GET / HTTP/1.1\r\nHost: api.example.com\r\n\r\n"
@@ -135,5 +135,5 @@ func TestReadingWithNamesDoesNotAllocate(t *testing.T) {
 // deaf learns nothing.
 type deaf struct{}
 
-func (deaf) Segment(*tcp.Segment, []byte)                               {}
-func (deaf) Datagram(int64, tcp.Addr, tcp.Addr, uint16, uint16, []byte) {}
+func (deaf) Segment(*tcp.Segment, []byte)  {}
+func (deaf) Datagram(*tcp.Segment, []byte) {}

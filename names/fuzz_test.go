@@ -45,7 +45,7 @@ func FuzzDatagram(f *testing.F) {
 			port = portMDNS
 		}
 		b := New(64)
-		b.Datagram(1, resolver, client, port, 40000, payload)
+		b.Datagram(datagram(1, client, port), payload)
 		for _, c := range []*cache{&b.servers, &b.clients} {
 			if len(c.young) > maxAddresses {
 				t.Fatalf("%d names of one message", len(c.young))

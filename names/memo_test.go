@@ -22,7 +22,7 @@ func TestWhatIsRepeatedChangesNothing(t *testing.T) {
 		}
 		payload := request(name)
 		quick.Segment(seg, payload)
-		slow.memo.turns++
+		slow.turns.Add(1)
 		slow.Segment(seg, payload)
 		for _, port := range []uint16{seg.SrcPort, seg.SrcPort + 1, 0} {
 			for _, from := range []tcp.Addr{seg.Src, {}} {
@@ -41,9 +41,12 @@ func TestWhatIsRepeatedIsPassedOver(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() { b.Segment(seg, payload) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
-	at, connection := b.memo.find(seg)
+	k := key{seg.Src, seg.Dst, seg.SrcPort, seg.DstPort}
+	last := b.ears[seg.Part()].memo.find(&k, b.hashOf(k))
 	for age, want := range map[int64]bool{-1: false, 0: true, memoTime - 1: true, memoTime: false} {
-		if got := b.memo.holds(at, connection, key{server: seg.Dst, port: seg.DstPort}, seg.Time+age); got != want {
+		now := last.moment
+		now.time += age
+		if got := last.holds(now); got != want {
 			t.Errorf("after %d ns it holds: %v, want %v", age, got, want)
 		}
 	}

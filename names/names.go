@@ -7,6 +7,9 @@
 package names
 
 import (
+	"hash/maphash"
+	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -20,18 +23,77 @@ const DefaultLimit = 1 << 16
 // Book holds what was learned. It is safe for concurrent use, and a function of what it is told, in which order. Of two
 // names for the same, it keeps the newer one by the time of its packet.
 type Book struct {
-	mu          sync.RWMutex
-	learned     atomic.Bool
-	servers     cache // as anyone calls them
-	clients     cache // as one client calls them
-	connections cache
-	memo        memo
+	ears    [tcp.NumParts]ear
+	held    atomic.Bool // what is heard waits for Settle
+	learned atomic.Bool
+	memory
+
+	mu      sync.RWMutex
+	servers cache // as anyone calls them
+	clients cache // as one client calls them
+}
+
+// ear is where one part of the connections is heard, so that several goroutines can listen at a time.
+type ear struct {
+	mu    sync.Mutex
+	memo  memo
+	heard []saying // not settled yet, in the order of packets
+}
+
+// saying is what a client calls a server, or that it uses it as a proxy.
+type saying struct {
+	packet      uint64
+	client, any hash // of the server, as the client uses it and as any does
+	changes     *atomic.Uint32
+	entry
 }
 
 // New returns an empty Book for limit names of servers, at least 2, and as many for clients and for connections. Those learned
 // longest ago give way.
 func New(limit int) *Book {
-	return &Book{servers: newCache(limit), clients: newCache(limit), connections: newCache(limit)}
+	b := &Book{memory: memory{seed: maphash.MakeSeed()}, servers: newCache(limit), clients: newCache(limit)}
+	for i := range b.ears {
+		b.ears[i].memo = newMemo(limit / len(b.ears))
+	}
+	return b
+}
+
+// Hold lets what is told from now on wait for Settle, so that it does not matter which of several goroutines, of which each
+// tells of parts of its own (see tcp.Part), is the first to come to a packet. A name takes 100 octets as long as it waits.
+// Release lets all take effect, and what is told later at once.
+func (b *Book) Hold() { b.held.Store(true) }
+
+// Release ends what Hold began.
+func (b *Book) Release() {
+	b.held.Store(false)
+	b.Settle(math.MaxUint64)
+}
+
+// Settle lets what was told of packets before one, by number, take effect.
+func (b *Book) Settle(before uint64) {
+	var settled [tcp.NumParts]int // of what each ear has heard
+	for i := range b.ears {
+		b.ears[i].mu.Lock()
+		defer b.ears[i].mu.Unlock()
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for {
+		next, packet := -1, before
+		for i := range b.ears {
+			if heard := b.ears[i].heard[settled[i]:]; len(heard) > 0 && heard[0].packet < packet {
+				next, packet = i, heard[0].packet
+			}
+		}
+		if next < 0 {
+			break
+		}
+		b.settle(&b.ears[next].heard[settled[next]])
+		settled[next]++
+	}
+	for i := range b.ears {
+		b.ears[i].heard = slices.Delete(b.ears[i].heard, 0, settled[i])
+	}
 }
 
 // Server returns what a client calls a server, "" if there is no name known. The zero Addr is any client, client port 0 any
@@ -47,26 +109,36 @@ func (b *Book) Server(client tcp.Addr, clientPort uint16, server tcp.Addr, port 
 	defer b.mu.RUnlock()
 	proxy := false
 	if client != (tcp.Addr{}) {
-		if port != 0 {
-			if e := b.connections.get(key{client, server, clientPort, port}); e.name != "" {
-				return e.name
+		said := b.clients.get(b.hashOf(key{client: client, server: server, port: port}))
+		if proxy = said.proxy; port != 0 && !proxy {
+			if name := b.inConnection(key{client, server, clientPort, port}); name != "" {
+				return name
 			}
-			e := b.clients.get(key{client: client, server: server, port: port})
-			if e.name != "" && !e.proxy {
-				return e.name
+			if said.name != "" {
+				return said.name
 			}
-			proxy = e.proxy
 		}
-		if e := b.clients.get(key{client: client, server: server}); e.name != "" {
+		if e := b.clients.get(b.hashOf(key{client: client, server: server})); e.name != "" {
 			return e.name
 		}
 	}
 	if port != 0 && !proxy {
-		if e := b.servers.get(key{server: server, port: port}); e.name != "" {
+		if e := b.servers.get(b.hashOf(key{server: server, port: port})); e.name != "" {
 			return e.name
 		}
 	}
-	return b.servers.get(key{server: server}).name
+	return b.servers.get(b.hashOf(key{server: server})).name
+}
+
+// inConnection returns what the server is called in a connection.
+func (b *Book) inConnection(k key) string {
+	e := &b.ears[tcp.PartOf(k.client.Lo^k.server.Lo^k.client.Hi^k.server.Hi, k.clientPort^k.port)]
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if w := e.memo.find(&k, b.hashOf(k)); w != nil {
+		return w.name
+	}
+	return ""
 }
 
 // Segment learns from a TCP segment: payload is what was captured of what it carries. It does not allocate unless there is
@@ -75,13 +147,15 @@ func (b *Book) Segment(seg *tcp.Segment, payload []byte) {
 	if len(payload) == 0 || seg.DstPort == 0 {
 		return
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	any := key{server: seg.Dst, port: seg.DstPort}
-	last, connection := b.memo.find(seg)
-	head := b.memo.headOf(payload)
-	holds := b.memo.holds(last, connection, any, seg.Time)
-	if holds && last.head == head {
+	ear := &b.ears[seg.Part()]
+	ear.mu.Lock()
+	defer ear.mu.Unlock()
+	changes := b.changes.of(seg.Dst, seg.DstPort)
+	connection := key{seg.Src, seg.Dst, seg.SrcPort, seg.DstPort}
+	w := what{connection: b.hashOf(connection), head: b.headOf(payload), moment: moment{seg.Time, changes.Load(), b.turns.Load()}}
+	last := ear.memo.find(&connection, w.connection)
+	holds := last != nil && last.holds(w.moment)
+	if holds && last.head == w.head {
 		return
 	}
 	var name []byte
@@ -92,50 +166,86 @@ func (b *Book) Segment(seg *tcp.Segment, payload []byte) {
 		name, proxy = requestHost(payload)
 	}
 	var buf [maxName]byte
-	if name = normal(buf[:0], name); len(name) == 0 && !proxy {
+	if name = normal(buf[:0], name); len(name) == 0 && !proxy || last.tunnels() && !proxy {
 		return
 	}
-	if holds && !proxy && last.name == string(name) {
-		last.head = head
-		return
-	}
-	used := key{client: seg.Src, server: seg.Dst, port: seg.DstPort}
 	if proxy {
-		// What this client says on such connections names the servers behind.
-		b.clients.put(used, entry{time: seg.Time, proxy: true}, &b.memo)
-		b.learned.Store(true)
+		name = nil
+	}
+	if holds && last.name == string(name) {
+		last.head = w.head
 		return
 	}
-	if b.clients.get(used).proxy {
-		return
+	s := saying{
+		packet: seg.Packet,
+		client: b.hashOf(key{client: seg.Src, server: seg.Dst, port: seg.DstPort}), any: b.hashOf(key{server: seg.Dst, port: seg.DstPort}),
+		changes: changes, entry: entry{time: seg.Time, proxy: proxy},
 	}
-	text := b.learn(any, used, name, seg.Time)
-	b.connections.put(key{seg.Src, seg.Dst, seg.SrcPort, seg.DstPort}, entry{name: text, time: seg.Time}, &b.memo)
-	*last = said{connection, head, text, seg.Time, *b.memo.changesOf(any), b.memo.turns}
+	if !proxy {
+		s.name = b.textOf(name, s.any)
+	}
+	ear.tell(b, s)
+	w.name = s.name
+	w.changes, w.turns = changes.Load(), b.turns.Load()
+	ear.memo.note(&connection, last, w)
 }
 
-// Datagram learns from a UDP datagram from port 53 or 5353: payload is what was captured of what it carries; t is in ns
-// since 1970.
-func (b *Book) Datagram(t int64, _, dst tcp.Addr, srcPort, _ uint16, payload []byte) {
+// Datagram learns from a UDP datagram from port 53 or 5353: payload is what was captured of what it carries.
+func (b *Book) Datagram(seg *tcp.Segment, payload []byte) {
 	var a answer
-	if !a.parse(payload, srcPort == portMDNS) {
+	if !a.parse(payload, seg.SrcPort == portMDNS) {
+		return
+	}
+	ear := &b.ears[seg.Part()]
+	ear.mu.Lock()
+	defer ear.mu.Unlock()
+	for _, found := range a.found[:a.n] {
+		any := b.hashOf(key{server: found.addr})
+		ear.tell(b, saying{
+			packet: seg.Packet, client: b.hashOf(key{client: seg.Dst, server: found.addr}), any: any, changes: b.changes.of(found.addr, 0),
+			entry: entry{name: b.textOf(found.name(), any), time: seg.Time},
+		})
+	}
+}
+
+// textOf returns the text of a name, which those who call a server by the same share.
+func (b *Book) textOf(name []byte, server hash) string {
+	b.mu.RLock()
+	known := b.servers.get(server).name
+	b.mu.RUnlock()
+	if known != string(name) {
+		return string(name)
+	}
+	return known
+}
+
+// tell settles what is said, or keeps it until it shall be.
+func (e *ear) tell(b *Book, s saying) {
+	if b.held.Load() {
+		e.heard = append(e.heard, s)
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, found := range a.found[:a.n] {
-		b.learn(key{server: found.addr}, key{client: dst, server: found.addr}, found.name(), t)
-	}
+	b.settle(&s)
 }
 
-// learn enters a name for a server and for one of its clients, and returns its text, which they share.
-func (b *Book) learn(any, used key, name []byte, t int64) string {
-	text := b.servers.get(any).name
-	if text != string(name) {
-		text = string(name)
+// settle enters a name for a server and for one of its clients. b.mu is held.
+func (b *Book) settle(s *saying) {
+	// What this client says on connections to a proxy names the servers behind it.
+	if kept := b.note(&b.clients, s.client, s); !kept.proxy {
+		b.note(&b.servers, s.any, s)
 	}
-	b.servers.put(any, entry{name: text, time: t}, &b.memo)
-	b.clients.put(used, entry{name: text, time: t}, &b.memo)
 	b.learned.Store(true)
-	return text
+}
+
+func (b *Book) note(c *cache, h hash, s *saying) entry {
+	kept, changed, turned := c.put(h, s.entry)
+	if changed {
+		s.changes.Add(1)
+	}
+	if turned {
+		b.turns.Add(1)
+	}
+	return kept
 }

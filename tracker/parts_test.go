@@ -90,7 +90,7 @@ func TestTheResultDoesNotDependOnTheGoroutines(t *testing.T) {
 					inBatches(segments, way.batch, table.Add)
 				}
 				var all sync.WaitGroup
-				for i, share := range table.Shares(way.shares, func() bool { return true }) {
+				for i, share := range table.Shares(way.shares, func(uint64) bool { return true }) {
 					all.Go(func() {
 						inBatches(segments, way.batch+i, func(batch []tcp.Segment) { share.Add(batch) })
 						share.Close()

@@ -26,9 +26,9 @@ type Share struct {
 const epoch = 1 << 19
 
 // Shares divides the work among n goroutines, of which each is to use one, and to Close it at the end. In between, the table
-// must not be used otherwise. What it holds in the end is what Add would have given. From time to time proceed is asked
-// whether to go on: if not, all shares have stopped at the same packet.
-func (t *Table) Shares(n int, proceed func() bool) []*Share {
+// must not be used otherwise. What it holds in the end is what Add would have given. From time to time, when all have come to the
+// same packet, proceed is told its number and asked whether to go on: if not, they stop there.
+func (t *Table) Shares(n int, proceed func(before uint64) bool) []*Share {
 	shares := make([]*Share, n)
 	others := &rendezvous{members: n, settle: t.settle, proceed: proceed}
 	others.arrived.L = &others.mu
@@ -84,7 +84,7 @@ type rendezvous struct {
 	round   int
 	stop    bool
 	settle  func()
-	proceed func() bool
+	proceed func(before uint64) bool
 }
 
 // meet reports whether to go on.
@@ -113,9 +113,9 @@ func (r *rendezvous) done() bool {
 		return false
 	}
 	r.settle()
-	r.stop = !r.proceed()
 	r.waiting = 0
 	r.round++
+	r.stop = !r.proceed(uint64(r.round) * epoch)
 	r.arrived.Broadcast()
 	return true
 }

@@ -106,7 +106,12 @@ func (j *job) read(ctx context.Context, source capture.Source) error {
 	bar := newProgress(j.stderr, source)
 	defer bar.clear()
 	// More than eight would mostly read what is another's.
-	shares := j.table.Shares(min(runtime.GOMAXPROCS(0), 8), func() bool { return ctx.Err() == nil })
+	shares := j.table.Shares(min(runtime.GOMAXPROCS(0), 8), func(before uint64) bool {
+		if j.names != nil {
+			j.names.Settle(before)
+		}
+		return ctx.Err() == nil
+	})
 	var wants []tcp.Parts
 	for _, share := range shares {
 		wants = append(wants, share.Wants())
@@ -135,6 +140,10 @@ func (j *job) share(ctx context.Context, shares []*tracker.Share, sources []capt
 		}
 	})()
 	defer debug.SetGCPercent(debug.SetGCPercent(readingGC))
+	if j.names != nil {
+		j.names.Hold()
+		defer j.names.Release()
+	}
 	var all sync.WaitGroup
 	errs := make([]error, len(sources))
 	for i, share := range shares {
