@@ -99,6 +99,42 @@ func (b *Brief) FIN() (tcp.Seq, bool) { return b.Next - 1, b.has&FIN != 0 }
 // Acks is Direction.Acks.
 func (b *Brief) Acks(seq tcp.Seq) bool { return b.has&ACK != 0 && b.Ack.AtOrAfter(seq) }
 
+// Ended are the facts of a direction that has ended as BothEnded says, as Unpack gives them. What it leaves out is the same for all.
+type Ended struct {
+	Syn, FirstPlain, AckReached, FinSent, Last, Asked Mark
+	DataLast                                          int64
+	FinAck                                            tcp.Seq
+	Packets, DataSegments, AskedIdle                  uint32
+	Payload                                           uint32 // octets
+}
+
+// BothEnded reports whether x has sent a SYN, y has answered it with another, and each has then sent a FIN, which the other has
+// acknowledged, later than it was sent.
+func BothEnded(x, y *Brief) bool {
+	const opened, closed = BareSYN | SYNACK, ACK | Plain | FIN
+	return x.has&(opened|closed) == BareSYN|closed && y.has&(opened|closed) == SYNACK|closed && x.Ack == y.Next && y.Ack == x.Next &&
+		fromTop(x.advanced, x.advancedTop) <= y.ackReached.time() && fromTop(y.advanced, y.advancedTop) <= x.ackReached.time()
+}
+
+// Ended fills in e; its other arguments are those of Unpack.
+func (b *Brief) Ended(e *Ended, r *Rare, at Origin, syn *SYN) {
+	m := smallMark{rest: uint32(r.syn)}
+	if syn != nil {
+		m = smallMark{syn.low, syn.packet, uint32(syn.top)<<16 | uint32(r.syn)}
+	}
+	e.Syn, e.FirstPlain, e.AckReached, e.Last = m.mark(at), r.firstPlain.mark(at), b.ackReached.mark(at), b.last.mark(at)
+	e.FinSent = Mark{at.Time + fromTop(b.advanced, b.advancedTop), (at.Packet+uint64(r.finPacket))<<flagBits | uint64(r.fin)}
+	e.Asked, e.AskedIdle = Mark{}, b.askedIdle
+	if b.has&hasAsked != 0 {
+		e.Asked = b.asked.mark(at)
+	}
+	e.DataLast = 0
+	if b.data > 0 {
+		e.DataLast = at.Time + fromTop(r.dataLast, r.dataLastTop)
+	}
+	e.FinAck, e.Packets, e.DataSegments, e.Payload = r.finAck, b.packets, b.data, uint32(b.Next-b.first)-2
+}
+
 // Pack returns d in brief, and false where that would leave out something. syn is where the SYN is kept, as in Unpack.
 func Pack(d *Direction, at Origin, syn *SYN) (b Brief, r Rare, ok bool) {
 	if d.Has&^inBrief != 0 || d.nHoles != 0 || d.Retransmitted|d.OutOfOrder|d.ZeroWindows != 0 || d.Probes|d.Repeats != 0 ||

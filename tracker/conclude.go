@@ -337,6 +337,13 @@ func later(a, b reassembly.Mark) reassembly.Mark {
 
 // view fills in v with connection index as it stands at now.
 func (p *part) view(index uint32, now int64, v *Connection) {
+	if !p.viewEnded(p.at(index), index, now, v) {
+		p.viewAny(index, now, v)
+	}
+}
+
+// viewAny is view for connections of all kinds.
+func (p *part) viewAny(index uint32, now int64, v *Connection) {
 	var buf conn
 	c, id := p.load(index, &buf), p.at(index).number()
 	client, known := c.client()
