@@ -42,11 +42,8 @@ func promising(b []byte) bool {
 
 // tellSegment passes on the segment that b, of size octets on the wire, begins with.
 func (d *decoder) tellSegment(seg *tcp.Segment, b []byte, size int) {
-	if d.deaf.Has(seg.Part()) {
-		return
-	}
 	b = b[:min(len(b), size)]
-	if header := int(b[12]>>4) * 4; len(b)-header >= leastTold && promising(b[header:]) {
+	if header := int(b[12]>>4) * 4; len(b)-header >= leastTold && promising(b[header:]) && !d.deaf.Has(seg.Part()) {
 		d.learner.Segment(seg, b[header:])
 	}
 }
@@ -54,17 +51,20 @@ func (d *decoder) tellSegment(seg *tcp.Segment, b []byte, size int) {
 // tellUsual passes on what usual has decoded. That is a loop of its own so that without names it costs nothing.
 func (d *decoder) tellUsual(segments []tcp.Segment, records []record, buf []byte) {
 	for i := range segments {
-		seg, p := &segments[i], &records[i]
-		if seg.Len < leastTold || p.kept < ethernetHeaderLen+ipv4HeaderLen+tcpHeaderLen+leastTold {
+		seg := &segments[i]
+		if seg.Len < leastTold {
 			continue
 		}
-		b := buf[p.at:][:p.kept]
+		b := buf[records[i].at:][:records[i].kept]
 		at := ethernetHeaderLen + ipv4HeaderLen
-		if binary.BigEndian.Uint16(b[12:]) == etherIPv6 {
+		if b[12] == etherIPv6>>8 {
 			at = ethernetHeaderLen + ipv6HeaderLen
 		}
-		b = b[at:]
-		d.tellSegment(seg, b, int(b[12]>>4)*4+int(seg.Len))
+		at += int(b[at+12]>>4) * 4
+		// What is kept of the packet may be longer than the segment, by padding, or shorter.
+		if at+leastTold <= len(b) && promising(b[at:]) {
+			d.learner.Segment(seg, b[at:min(len(b), at+int(seg.Len))])
+		}
 	}
 }
 

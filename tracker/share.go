@@ -165,8 +165,8 @@ func (s *Share) make(g *group, batch []tcp.Segment, next int) int {
 	for i := range g.tracks[:g.n] {
 		k := &g.tracks[i]
 		seg, p := &batch[k.at], s.t.parts[k.part]
-		k.print = printOf(seg)
 		k.hash = s.t.hash(seg.Src, seg.Dst, seg.SrcPort, seg.DstPort, seg.Encap)
+		k.print = printOf(seg, k.hash)
 		lines[2*i] = unsafe.Pointer(&p.slots[p.home(k.hash)])
 		lines[2*i+1] = unsafe.Pointer(p.sightingsOf(k.print))
 	}
@@ -180,7 +180,13 @@ func (t *Table) place(g *group) {
 	for i := range g.tracks[:g.n] {
 		k := &g.tracks[i]
 		p := t.parts[k.part]
-		index := p.slots[p.home(k.hash)] & indexMask
+		// As lookup will, but for a connection with the same tag.
+		tag, mask := tagOf(k.hash), uint64(len(p.slots)-1)
+		at := p.home(k.hash)
+		for p.slots[at] != none && p.slots[at]&^indexMask != tag {
+			at = (at + 1) & mask
+		}
+		index := p.slots[at] & indexMask
 		if index >= p.records.used {
 			index = 0
 		}
@@ -229,10 +235,10 @@ const (
 	duplicateWindow = int64(3 * time.Millisecond)
 )
 
-func printOf(s *tcp.Segment) uint64 {
-	print := mix(s.Src.Lo^s.Src.Hi^uint64(s.SrcPort)<<48, s.Dst.Lo^s.Dst.Hi^uint64(s.DstPort)<<48^uint64(s.Encap)<<32)
-	print = mix(print^uint64(s.Seq)<<32^uint64(s.Ack), uint64(s.Len)<<32^uint64(s.Window)<<16^uint64(s.IPID))
-	print = mix(print^uint64(s.Flags), uint64(s.Options.TSVal)<<32^uint64(s.Options.TSEcr))
+// printOf returns the print of a segment with a hash, which tells the connection and not the direction.
+func printOf(s *tcp.Segment, hash uint64) uint64 {
+	print := mix(hash^uint64(s.Seq)<<32^uint64(s.Ack), uint64(s.Len)<<32^uint64(s.Window)<<16^uint64(s.IPID))
+	print = mix(print^uint64(s.Flags)^s.Src.Lo^s.Src.Hi^uint64(s.SrcPort)<<48, uint64(s.Options.TSVal)<<32^uint64(s.Options.TSEcr))
 	for _, r := range s.Options.SACK[:min(int(s.Options.SACKs), len(s.Options.SACK))] {
 		print = mix(print, uint64(r.Left)<<32|uint64(r.Right))
 	}

@@ -25,7 +25,7 @@ func (t *Table) Take(s *tcp.Segment) (taken Taken) {
 	p := t.parts[t.fold(s.Part())]
 	hash := t.hash(s.Src, s.Dst, s.SrcPort, s.DstPort, s.Encap)
 	index := none
-	if taken.Copy = p.seenAgain(printOf(s), s.Time); taken.Copy {
+	if taken.Copy = p.seenAgain(printOf(s, hash), s.Time); taken.Copy {
 		p.stats.Duplicates++
 		if s.IPID == 0 && s.Seq != s.End() {
 			p.addCopy(s, hash)
