@@ -30,7 +30,7 @@ const epoch = 1 << 19
 // same packet, proceed is told its number and asked whether to go on: if not, they stop there.
 func (t *Table) Shares(n int, proceed func(before uint64) bool) []*Share {
 	shares := make([]*Share, n)
-	others := &rendezvous{members: n, settle: t.settle, proceed: proceed}
+	others := &rendezvous{t: t, all: n, members: n, proceed: proceed}
 	others.arrived.L = &others.mu
 	for i := range shares {
 		shares[i] = newShare(t, i, n, others)
@@ -67,6 +67,11 @@ func (s *Share) Add(batch []tcp.Segment) bool {
 		if !s.others.meet() {
 			return false
 		}
+		for i, p := range s.t.parts {
+			if s.has[i] != 0 {
+				p.christen()
+			}
+		}
 	}
 	s.add(batch)
 	return true
@@ -77,13 +82,14 @@ func (s *Share) Close() { s.others.leave() }
 
 // rendezvous is where shares wait for each other; the last to come settles.
 type rendezvous struct {
+	t       *Table
+	all     int
 	mu      sync.Mutex
 	arrived sync.Cond
-	members int
+	members int // those that have not left
 	waiting int
 	round   int
 	stop    bool
-	settle  func()
 	proceed func(before uint64) bool
 }
 
@@ -112,7 +118,9 @@ func (r *rendezvous) done() bool {
 	if r.waiting < r.members {
 		return false
 	}
-	r.settle()
+	if r.t.enumerate(); r.members < r.all {
+		r.t.christen() // the parts of those that have left, too
+	}
 	r.waiting = 0
 	r.round++
 	r.stop = !r.proceed(uint64(r.round) * epoch)
@@ -263,20 +271,26 @@ func (p *part) seenAgain(print uint64, time int64) bool {
 
 // birth is a connection that has no ID yet.
 type birth struct {
-	packet uint64
+	number uint64 // of its first packet; then its ID
 	index  uint32
 }
 
-// settle gives the connections that began since the last time their IDs, in the order of the capture, whichever part they are
-// in, and makes known who answered SYNs.
+// settle gives the connections that began since the last time their IDs, and makes known who answered SYNs.
 func (t *Table) settle() {
+	t.enumerate()
+	t.christen()
+}
+
+// enumerate finds out the IDs of the connections that began since the last time, in the order of the capture, whichever part they
+// are in, and makes known who answered SYNs.
+func (t *Table) enumerate() {
 	const none = math.MaxUint64
-	var firsts [tcp.NumParts]uint64 // the packet of each part's first birth that is not named yet: all goroutines wait for this
-	var named [tcp.NumParts]int
+	var firsts [tcp.NumParts]uint64 // the packet of each part's first birth that is not numbered yet: all goroutines wait for this
+	var done [tcp.NumParts]int
 	for i := range firsts {
 		firsts[i] = none
 		if i < len(t.parts) && len(t.parts[i].births) > 0 {
-			firsts[i] = t.parts[i].births[0].packet
+			firsts[i] = t.parts[i].births[0].number
 		}
 	}
 	for {
@@ -290,19 +304,14 @@ func (t *Table) settle() {
 			break
 		}
 		t.lastID++
-		p, n := t.parts[next], named[next]
-		// It may have been forgotten since, and its place taken by one that began later.
-		if r := p.at(p.births[n].index); r.meta&metaNew != 0 && int(r.id) == n {
-			r.meta &^= metaNew
-			r.setNumber(t.lastID)
-		}
-		n++
-		if named[next], firsts[next] = n, none; n < len(p.births) {
-			firsts[next] = p.births[n].packet
+		births := t.parts[next].births[done[next]:]
+		births[0].number = t.lastID
+		done[next]++
+		if firsts[next] = none; len(births) > 1 {
+			firsts[next] = births[1].number
 		}
 	}
 	for _, p := range t.parts {
-		p.births = p.births[:0]
 		for _, k := range p.heard {
 			if len(t.listeners) < maxListeners {
 				t.listeners[k] = struct{}{}
@@ -310,4 +319,22 @@ func (t *Table) settle() {
 		}
 		p.heard = p.heard[:0]
 	}
+}
+
+func (t *Table) christen() {
+	for _, p := range t.parts {
+		p.christen()
+	}
+}
+
+// christen enters the IDs that were found out. Each goroutine does it for its own parts: these are some megabytes of records.
+func (p *part) christen() {
+	for i, b := range p.births {
+		// It may have been forgotten since, and its place taken by one that began later.
+		if r := p.at(b.index); r.meta&metaNew != 0 && int(r.id) == i {
+			r.meta &^= metaNew
+			r.setNumber(b.number)
+		}
+	}
+	p.births = p.births[:0]
 }
