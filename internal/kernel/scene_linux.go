@@ -224,7 +224,8 @@ func (s *Scene) truth(packets *Packets, states [2][]SocketState) *Truth {
 				e.Undecidable = "the RST may have been lost on its last few metres, and is not repeated"
 			case state != tcp.Closed && resetAfter(by[tuple.Reverse()].last, by[tuple].last) && by[tuple.Reverse()].last.Seq != by[tuple].last.Ack:
 				e.Undecidable = "the RST lies behind data that may have been lost on its last few metres, and is not answered"
-			case vanished && state == tcp.Closed && !by[tuple].last.Time.After(at.Add(vanishing)) && !by[tuple.Reverse()].last.Flags.Has(tcp.RST):
+			case vanished && state == tcp.Closed && !by[tuple].last.Time.After(at.Add(vanishing)) &&
+				(!by[tuple.Reverse()].last.Flags.Has(tcp.RST) || by[tuple.Reverse()].last.Seq != by[tuple].last.Ack):
 				e.Undecidable = "destroyed without a word; nothing has come since that would be answered by a RST"
 			}
 			t.Endpoints = append(t.Endpoints, e)
