@@ -354,13 +354,14 @@ func (p *port) at(slot int64) *handshakes {
 }
 
 // ignoredTwice reports whether the server of c has repeated its SYN-ACK although two segments had passed that complete the
-// handshake: one may have been lost behind the capture.
+// handshake: one may have been lost behind the capture. A single late repetition is that of a server with TCP_DEFER_ACCEPT,
+// which has taken the ACK and waits for data: without the ACK it would have repeated after a second or three.
 func ignoredTwice(c *tracker.Connection) bool {
 	client, server := &c.Ends[tracker.Client].Facts, &c.Ends[tracker.Server].Facts
 	if c.Opened != tracker.Handshake || server.SYNs < 2 || !client.FirstACK.Seen() || server.SYNLast <= client.FirstACK.Time {
 		return false
 	}
-	return server.SYNLast-client.FirstACK.Time > secondRepeat || client.DataSegments > 1 && client.DataLast < server.SYNLast
+	return server.SYNs > 2 && server.SYNLast-client.FirstACK.Time > secondRepeat || client.DataSegments > 1 && client.DataLast < server.SYNLast
 }
 
 // queueOverflowed reports whether c found the accept queue of its server full. Where the path loses packets, it is a few of

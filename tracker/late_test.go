@@ -283,3 +283,28 @@ func TestEveryUnansweredSYNMakesTheConnectionBeforeDoubtful(t *testing.T) {
 		=1 FIN_WAIT_2? CLOSE_WAIT?
 	`)
 }
+
+// Linux with TCP_DEFER_ACCEPT takes the handshake's ACK, waits for data, and repeats its SYN-ACK once in the end: the answer to
+// that opens the connection. Who ignores the ACK repeats it after a second, or three.
+func TestASYNACKThatComesAgainLateWasDeferred(t *testing.T) {
+	tell(t, []story{
+		{"once, after 15 s", `
+			0.00   client  SYN      seq=100
+			0.01   server  SYN,ACK  seq=300 ack=101
+			0.02   client  ACK      seq=101 ack=301
+			15.30  server  SYN,ACK  seq=300 ack=101
+			15.30  = ESTABLISHED! SYN_RCVD!
+			15.31  client  ACK      seq=101 ack=301
+			15.32  = ESTABLISHED! ESTABLISHED?
+		`},
+		{"after a second: the ACK was ignored, or lost", `
+			0.00   client  SYN      seq=100
+			0.01   server  SYN,ACK  seq=300 ack=101
+			0.02   client  ACK      seq=101 ack=301
+			1.02   server  SYN,ACK  seq=300 ack=101
+			1.03   client  ACK      seq=101 ack=301
+			1.04   = ESTABLISHED! SYN_RCVD?
+			4.00   = ESTABLISHED! ESTABLISHED?
+		`},
+	})
+}

@@ -84,6 +84,8 @@ const (
 	delayedACK = int64(500 * time.Millisecond)
 	// synRepeats is when the SYN of an attempt has been repeated: 1 s by RFC 6298 2.1, 3 s in older stacks.
 	synRepeats = int64(3500 * time.Millisecond)
+	// deferredAfter is when a handshake's ACK is too late to have kept X from repeating its SYN-ACK for the first time.
+	deferredAfter = int64(time.Second)
 	// unknownAnswer stands in where no handshake tells the round trip.
 	unknownAnswer = int64(32 * time.Millisecond)
 	minCrossing   = int64(2 * time.Millisecond)
@@ -180,7 +182,17 @@ func (m moment) synAcked() (is, sure bool) {
 	case x.Has&reassembly.BareSYN != 0 && (x.Has&reassembly.SYNACK == 0 || x.FirstPlain.Time > x.SynLast):
 		return true, false // it opened at the same time as Y, and goes on without the SYN-ACK of SYN_RCVD, or without SYN since
 	}
+	if m.deferred() {
+		return true, false
+	}
 	return m.delivered(y.FirstAck, x.SynLast)
+}
+
+// deferred reports whether X has repeated its SYN-ACK once, so late that it must have received the first ACK: Linux with
+// TCP_DEFER_ACCEPT takes it, keeps waiting for data, and asks once more in the end. The answer then opens the connection.
+func (m moment) deferred() bool {
+	x, y := m.x, m.y
+	return x.SYNs == 2 && x.SynLast-x.Syn.Time > synRepeats && y.FirstAck.Time < x.Syn.Time+deferredAfter && y.Last.Time > x.SynLast
 }
 
 // provesSYN reports whether X showed that it has received an ACK of its SYN.
