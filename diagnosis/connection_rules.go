@@ -41,7 +41,8 @@ var rules = []rule{
 				"connection is open and waits for an answer."
 		},
 		next: func(s *suspect) (advice, command string) {
-			return fmt.Sprintf("On %s, compare Recv-Q with Send-Q (the backlog), and look for overflows", s.x.Addr),
+			return fmt.Sprintf("On %s, compare Recv-Q with Send-Q (the backlog), and look for overflows; if there are none, a firewall behind the capture "+
+					"drops the ACKs", s.x.Addr),
 				fmt.Sprintf("ss -ltn '( sport = :%d )'; nstat -az TcpExtListenOverflows TcpExtListenDrops", s.x.Port)
 		},
 		evidence: func(s *suspect) []Evidence {
@@ -54,11 +55,12 @@ var rules = []rule{
 	},
 	{
 		kind: ClosedWhileSending, moment: true, seen: true, looksFor: pastFIN,
-		// A client that goes on to close has not been waiting for an answer.
+		// A client that goes on to close, or aborts by itself, has not been waiting for an answer.
 		holds: func(s *suspect) (held, bool) {
 			x, y := &s.x.Facts, &s.peer.Facts
 			return heldSince(y.FIN.Time), s.role == tracker.Client && y.FIN.Seen() && x.PastFIN > 0 && !saysGoodbye(s) && y.RSTFirst.Seen() &&
-				y.RSTFirst.Time >= y.FIN.Time && (!x.FIN.Seen() || x.FIN.Time > y.RSTFirst.Time)
+				y.RSTFirst.Time >= y.FIN.Time && (!x.FIN.Seen() || x.FIN.Time > y.RSTFirst.Time) &&
+				(!x.RSTFirst.Seen() || x.RSTFirst.Time > y.RSTFirst.Time)
 		},
 		culprit: nobody,
 		summary: func(s *suspect, age string) string {
@@ -128,17 +130,34 @@ var rules = []rule{
 			open := s.x.State == tcp.Established || s.x.State == tcp.CloseWait || ended != 0
 			return heldFromTo(x.Asked.Time, ended), open && x.Repeats >= 3 && y.Last.Seen() && y.Last.Time < x.Asked.Time && s.peer.State != tcp.SynRcvd
 		},
-		culprit: peer,
+		culprit: func(s *suspect) blame {
+			if tooLarge(s) {
+				return nobody(s)
+			}
+			return peer(s)
+		},
 		summary: func(s *suspect, age string) string {
+			if tooLarge(s) {
+				return fmt.Sprintf("The %v %s does not get an answer to the first large thing that it sent to %s, %d octets: it has asked %d times in %s.",
+					s.role, hostPort(s.x), hostPort(s.peer), s.x.Facts.Unacked, int(s.x.Facts.Repeats)+1, age)
+			}
 			return fmt.Sprintf("The %v %s no longer answers, and the %v %s does not know: it has asked %d times in %s.",
 				s.role.Peer(), hostPort(s.peer), s.role, hostPort(s.x), int(s.x.Facts.Repeats)+1, age)
 		},
 		cause: func(s *suspect) string {
+			if tooLarge(s) {
+				return fmt.Sprintf("What is small has passed, and nothing large: full segments do not fit through a tunnel or link on the way, and the ICMP errors "+
+					"that would say so are filtered (a path MTU black hole). Or the host of the %v went away just then, or a firewall does not like what it read.",
+					s.role.Peer())
+			}
 			return fmt.Sprintf("The host of the %v crashed or lost its network, or a firewall on the way drops the packets of this connection without "+
 				"a word, as it does when it has forgotten it. The %v keeps its socket until its retransmissions or keep-alives run out: 15 minutes by default in Linux.",
 				s.role.Peer(), s.role)
 		},
 		next: func(s *suspect) (advice, command string) {
+			if tooLarge(s) {
+				return fmt.Sprintf("On %s, see up to which size packets get through to %s", s.x.Addr, s.peer.Addr), "tracepath -n " + s.peer.Addr.String()
+			}
 			return fmt.Sprintf("On %s, see whether its packets arrive at all", s.peer.Addr), tcpdumpCommand(s)
 		},
 		evidence: func(s *suspect) []Evidence {
@@ -208,7 +227,9 @@ var rules = []rule{
 	{
 		kind: StuckFinWait2, looksFor: inState(tcp.FinWait2),
 		holds: func(s *suspect) (held, bool) {
-			return held{since: s.x.Since, counts: max(s.x.Since, s.peer.Facts.DataLast)}, s.x.State == tcp.FinWait2 && s.peer.State != tcp.CloseWait && !mayHaveClosed(s.c, s.peer)
+			// If the peer's FIN has passed and is not repeated, X has most likely received it, and the capture has missed X's ACK.
+			return held{since: s.x.Since, counts: max(s.x.Since, s.peer.Facts.DataLast)}, s.x.State == tcp.FinWait2 && s.peer.State != tcp.CloseWait &&
+				!s.peer.Facts.FIN.Seen() && !mayHaveClosed(s.c, s.peer)
 		},
 		culprit: peer,
 		summary: func(s *suspect, age string) string {
@@ -345,12 +366,20 @@ var rules = []rule{
 			return heldSince(x.RSTFirst.Time), opened && s.c.EndedBy == tracker.EndedByRST && x.RSTFirst.Seen() &&
 				(!y.RSTFirst.Seen() || x.RSTFirst.Time <= y.RSTFirst.Time)
 		},
-		culprit: self,
+		culprit: func(s *suspect) blame {
+			if gaveUpAsking(s) {
+				return peer(s)
+			}
+			return self(s)
+		},
 		summary: func(s *suspect, age string) string {
 			return fmt.Sprintf("The %v %s ended the connection with %s by RST: %s.", s.role, hostPort(s.x), hostPort(s.peer), abortKind(s))
 		},
 		cause: func(s *suspect) string {
 			switch {
+			case gaveUpAsking(s):
+				return fmt.Sprintf("The %v's keep-alive probes ran out, or its application's patience: the host of the %v crashed or lost its network, or a "+
+					"firewall on the way drops the packets of this connection without a word.", s.role, s.role.Peer())
 			case s.x.Facts.FIN.Seen() && !s.x.Facts.RSTFirst.Flags.Any(tcp.ACK):
 				return fmt.Sprintf("The application on the %v had closed its socket, and the %v sent more: there is nobody left to read it.", s.role, s.role.Peer())
 			case !s.x.Facts.RSTFirst.Flags.Any(tcp.ACK):
@@ -361,6 +390,9 @@ var rules = []rule{
 				"unread. What was in flight is lost.", s.role)
 		},
 		next: func(s *suspect) (advice, command string) {
+			if gaveUpAsking(s) {
+				return fmt.Sprintf("On %s, see whether its packets arrive at all", s.peer.Addr), tcpdumpCommand(s)
+			}
 			return fmt.Sprintf("Ask the log of the process on %s for this time; count such ends", s.x.Addr), "nstat -az TcpExtTCPAbortOnData TcpExtTCPAbortOnClose TcpEstabResets"
 		},
 		evidence: func(s *suspect) []Evidence {
@@ -409,8 +441,8 @@ var rules = []rule{
 			case s.x.Facts.SYNs > 1 && s.x.Facts.SYNLast <= s.peer.Facts.SYN.Time:
 				return "The first SYN was not answered: it was lost on the way, or dropped by the server, whose backlog may have been full."
 			case s.peer.Facts.SYNLast > s.x.Facts.FirstACK.Time:
-				return "The server repeated its SYN-ACK after the client's ACK had passed: the ACK was lost behind the capture, or the accept queue was full " +
-					"for a moment."
+				return "The server repeated its SYN-ACK after the client's ACK had passed: the ACK was lost behind the capture, the accept queue was full " +
+					"for a moment, or the server waits for data first (TCP_DEFER_ACCEPT)."
 			}
 			return "The SYN-ACK was lost on its way to the client, or late."
 		},
@@ -486,8 +518,9 @@ func stuckClose(kind Kind, state tcp.State, how string) rule {
 	return rule{
 		kind: kind, looksFor: inState(state),
 		holds: func(s *suspect) (held, bool) {
-			// A host repeats its FIN. Where the capture misses packets, or began late, it may have missed the ACK.
-			sure := repeatsFIN(s) || !s.crowd.missesPackets() && s.c.Opened != tracker.Midstream
+			// A host repeats its FIN. Where the capture misses packets, or began late, it may have missed the ACK; and so it has,
+			// most likely, where the peer has closed as well: then it is the last packet that is missing, and nobody is left waiting.
+			sure := repeatsFIN(s) || state == tcp.FinWait1 && !s.crowd.missesPackets() && s.c.Opened != tracker.Midstream
 			return heldSince(s.x.Facts.FIN.Time), s.x.State == state && s.x.Facts.FIN.Seen() && sure
 		},
 		culprit: func(s *suspect) blame {
@@ -566,14 +599,16 @@ func sawNoEnd(s *suspect) bool {
 }
 
 // saysGoodbye reports whether what the end sent past its peer's FIN may be a TLS close_notify, in answer to the FIN or to the
-// peer's own close_notify just before it: a server that closed resets that, and nobody minds. It takes 24 octets in TLS 1.3
-// and up to 31 in TLS 1.2, and is sent at once.
+// peer's own close_notify just before it: a server that closed resets that, and nobody minds. It takes 24 octets in TLS 1.3,
+// up to 31 in TLS 1.2 with AEAD or stream ciphers, and with block ciphers a header of 5 octets, an IV but in TLS 1.0, and the
+// alert, its MAC (SHA-1 to SHA-384) and the padding in blocks of 16 (RFC 5246 6.2.3.2). It is sent at once.
 func saysGoodbye(s *suspect) bool {
-	const size, atOnce = 31, int64(100 * time.Millisecond)
+	const small, atOnce = 31, int64(100 * time.Millisecond)
 	x, y := &s.x.Facts, &s.peer.Facts
 	heardFIN := x.AcksFIN && x.AckReached.Time <= x.DataLast
 	heardData := y.DataLast != 0 && y.DataLast <= x.DataLast && y.FIN.Time-y.DataLast <= atOnce
-	return x.PastFIN <= size && x.DataLast-y.FIN.Time <= atOnce && (heardFIN || heardData)
+	alert := x.PastFIN <= small || x.PastFIN == 5+32 || x.PastFIN == 5+16+32 || x.PastFIN == 5+16+48 || x.PastFIN == 5+16+64
+	return alert && x.DataLast-y.FIN.Time <= atOnce && (heardFIN || heardData)
 }
 
 func self(s *suspect) blame   { return blame{role: s.role} }
@@ -593,13 +628,29 @@ func mayHaveClosed(c *tracker.Connection, e *tracker.Endpoint) bool {
 	return c.Opened == tracker.Midstream && e.Facts.DataSegments == 0
 }
 
+// tooLarge reports whether the end has sent more than fits into any path's smallest packets, and nothing of such a size has been
+// acknowledged before: 1,180 octets of payload fit into the 1,280 that each IPv6 link must carry (RFC 8200 5), with all options.
+func tooLarge(s *suspect) bool {
+	const fits = 1180
+	unacked := uint64(s.x.Facts.Unacked)
+	return s.c.Opened != tracker.Midstream && unacked > fits && s.x.PayloadBytes <= unacked+fits
+}
+
 // answered reports whether the ACK that the end in SYN_RCVD waits for has passed the capture.
 func answered(s *suspect) bool { return s.peer.Facts.FirstACK.Seen() }
 
 func repeatsFIN(s *suspect) bool { return s.x.Facts.FINs > 1 || s.x.Facts.Repeats > 0 }
 
+// gaveUpAsking reports whether the end that aborted had asked again and again, and the peer had not answered.
+func gaveUpAsking(s *suspect) bool {
+	x, y := &s.x.Facts, &s.peer.Facts
+	return x.RSTFirst.Flags.Any(tcp.ACK) && x.Asked.Seen() && x.Repeats > 1 && y.Last.Time < x.Asked.Time && x.RSTFirst.Time > x.Asked.Time
+}
+
 func abortKind(s *suspect) string {
 	switch x := &s.x.Facts; {
+	case gaveUpAsking(s):
+		return fmt.Sprintf("it had asked %d times, and nothing answered", int(x.Repeats)+1)
 	case x.FIN.Seen() && !x.RSTFirst.Flags.Any(tcp.ACK):
 		return "data came after it had closed"
 	case !x.RSTFirst.Flags.Any(tcp.ACK):

@@ -164,11 +164,13 @@ func TestStuckLastAck(t *testing.T) {
 		# The server's FIN_WAIT_2, of which it is the other half, is not told as well.
 		300.00  =  warning stuck_last_ack server 10.0.0.2:80 ×1 since 1.100 for 298.9
 		`},
-		{"not repeated: the end itself has gone", opened + `
+		{"not repeated: it is the capture that misses the last ACK", opened + `
 		1.000  server  FIN,ACK  seq=301 ack=101
 		1.010  client  ACK      seq=101 ack=302
 		1.100  client  FIN,ACK  seq=101 ack=302
-		11.100  =  warning stuck_last_ack client 10.0.0.1:40000 ×1 since 1.100 for 10.0
+		11.100  =  nothing
+		# Nor has the server waited for a FIN that will not come.
+		300.00  =  nothing
 		`},
 		{"the last ACK does not arrive, however often", opened + `
 		1.000  server  FIN,ACK  seq=301 ack=101
@@ -386,6 +388,11 @@ func TestAcceptQueueFull(t *testing.T) {
 		2.520  server  SYN,ACK  seq=300 ack=101
 		2.520  =  nothing
 		`},
+		{"a single one, late: the server has waited for data (TCP_DEFER_ACCEPT)", opened + `
+		15.300  server  SYN,ACK  seq=300 ack=101
+		15.310  client  ACK      seq=101 ack=301
+		22.000  =  info slow_handshake client nobody ×1 since 0.000
+		`},
 		{"two segments with data that it does not take either", opened + `
 		0.100  client  ACK,PSH  seq=101 ack=301 len=10
 		0.300  client  ACK,PSH  seq=101 ack=301 len=10
@@ -469,6 +476,26 @@ func TestHalfOpen(t *testing.T) {
 		{"twice more is not enough", asking + `
 		15.000  =  nothing
 		60.000  =  nothing
+		`},
+		{"the first thing that is large asks: a path that takes only small packets looks like that", answered + `
+		10.000  client  ACK      seq=111  ack=321 len=1448
+		10.001  client  ACK,PSH  seq=1559 ack=321 len=552
+		10.200  client  ACK      seq=111  ack=321 len=1448
+		10.600  client  ACK      seq=111  ack=321 len=1448
+		11.400  client  ACK      seq=111  ack=321 len=1448
+		15.000  =  warning half_open client nobody ×1 since 10.000 for 5.0
+		summary:   The client 10.0.0.1:40000 does not get an answer to the first large thing that it sent to 10.0.0.2:80, 2000 octets: it has asked 4 times in 5s.
+		cause:     What is small has passed, and nothing large
+		next:      On 10.0.0.1, see up to which size packets get through to 10.0.0.2: tracepath -n 10.0.0.2
+		`},
+		{"large packets have passed before", answered + `
+		5.000   client  ACK      seq=111  ack=321 len=1448
+		5.010   server  ACK      seq=321  ack=1559
+		10.000  client  ACK      seq=1559 ack=321 len=1448
+		10.200  client  ACK      seq=1559 ack=321 len=1448
+		10.600  client  ACK      seq=1559 ack=321 len=1448
+		11.400  client  ACK      seq=1559 ack=321 len=1448
+		15.000  =  warning half_open server 10.0.0.2:80 ×1 since 10.000 for 5.0
 		`},
 		{"ended by an answer", asking + `
 		11.400  client  ACK,PSH  seq=111 ack=321 len=10
@@ -570,6 +597,19 @@ func TestClosedWhileSending(t *testing.T) {
 		60.002  server  RST      seq=345
 		60.002  =  info aborted server 10.0.0.2:80 ×1 since 60.002
 		`},
+		{"nor is one with a block cipher", answered + `
+		60.000  server  FIN,ACK  seq=321 ack=111
+		60.001  client  ACK,PSH  seq=111 ack=322 len=53
+		60.002  server  RST      seq=322
+		60.002  =  info aborted server 10.0.0.2:80 ×1 since 60.002
+		`},
+		{"the client sends and then aborts by itself: it waits for no answer", answered + `
+		60.000  server  FIN,ACK  seq=321 ack=111
+		60.001  client  ACK,PSH  seq=111 ack=322 len=200
+		60.002  client  RST,ACK  seq=311 ack=322
+		60.010  server  RST      seq=322
+		60.010  =  info aborted client 10.0.0.1:40000 ×1 since 60.002
+		`},
 		{"the request follows it: the client has not looked", answered + `
 		60.000  server  FIN,ACK  seq=321 ack=111
 		60.010  client  ACK      seq=111 ack=322
@@ -625,6 +665,16 @@ func TestAborted(t *testing.T) {
 		1.010  client  RST,ACK  seq=101 ack=301
 		1.010  =  info aborted client 10.0.0.1:40000 ×1 since 1.010
 		summary:  by RST: an abortive close, with nothing unread.
+		`},
+		{"after questions that nobody answered", answered + `
+		10.000  client  ACK  seq=110 ack=321
+		11.000  client  ACK  seq=110 ack=321
+		12.000  client  ACK  seq=110 ack=321
+		13.000  client  RST,ACK  seq=111 ack=321
+		13.000  =  info aborted server 10.0.0.2:80 ×1 since 13.000
+		summary:   by RST: it had asked 3 times, and nothing answered.
+		cause:     The client's keep-alive probes ran out
+		next:      On 10.0.0.2, see whether its packets arrive at all: tcpdump -ni any 'tcp and host 10.0.0.1 and port 80'
 		`},
 		{"in reply to a segment that nobody knows", answered + `
 		10.000  client  ACK,PSH  seq=111 ack=321 len=10

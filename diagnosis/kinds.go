@@ -194,7 +194,7 @@ var kinds = []About{
 	{
 		Kind: StuckClosing, Severity: Warning, Worst: Warning, Age: 10 * time.Second,
 		Raised:  "an end is in CLOSING, its FIN not acknowledged, for",
-		AtFault: "the silent peer, or the path to it; the end itself if it does not repeat its FIN",
+		AtFault: "the silent peer, or the path to it",
 		Meaning: "Both ends closed at the same moment and their FINs crossed. This end has acknowledged the " +
 			"peer's FIN, but waits for the acknowledgment of its own and repeats it. It costs kernel memory " +
 			"until Linux gives up, after a minute or two of repetitions.",
@@ -214,7 +214,7 @@ var kinds = []About{
 	{
 		Kind: StuckLastAck, Severity: Warning, Worst: Warning, Age: 10 * time.Second,
 		Raised:  "an end is in LAST_ACK, its FIN not acknowledged, for",
-		AtFault: "the silent peer, or the path to it; the end itself if it does not repeat its FIN",
+		AtFault: "the silent peer, or the path to it",
 		Meaning: "The peer closed first, this end has closed as well, and its FIN, repeated, is not " +
 			"acknowledged. The application is done, so it costs kernel memory but no descriptor, for a minute or " +
 			"two of repetitions. Many of them tell that something on the way forgets connections that are half " +
@@ -374,7 +374,7 @@ var kinds = []About{
 	{
 		Kind: HalfOpen, Severity: Warning, Worst: Warning, Age: 5 * time.Second,
 		Raised:  "an end repeats data or keep-alive probes, at least 3 times, and nothing answers for",
-		AtFault: "the end that is gone, or the path to it",
+		AtFault: "the end that is gone, or the path to it; nobody where it may be the path's MTU",
 		Meaning: "One end has lost the connection without a word, and the other does not know. Whoever writes " +
 			"waits until its kernel gives up, some 15 minutes of repetitions (net.ipv4.tcp_retries2); whoever " +
 			"only reads waits for ever, unless SO_KEEPALIVE is set, which asks after 2 hours by default. " +
@@ -383,6 +383,8 @@ var kinds = []About{
 			"The host crashed or was switched off, or its virtual machine or container was removed with the " +
 				"address.",
 			"A NAT or firewall on the way lost its state and drops what it does not know.",
+			"Only what is large is lost, so that a connection opens and then hangs: a tunnel's MTU is too small, and a " +
+				"firewall filters the ICMP errors that say so. The finding tells where nothing large has ever arrived.",
 			"The network between them is down: a link, a tunnel, a route.",
 		},
 		Advice: []string{
@@ -446,7 +448,7 @@ var kinds = []About{
 	{
 		Kind: Aborted, Severity: Info, Worst: Info,
 		Raised:  "a RST ends an established connection",
-		AtFault: "the sender of the RST",
+		AtFault: "the sender of the RST; its peer where that has not answered any more",
 		Meaning: "Its sender has thrown the connection away instead of closing it with a FIN. What was under way " +
 			"or unread is lost, and the other end's next read or write fails with \"connection reset by peer\". " +
 			"The finding says which kind it is, as far as the wire tells: an abortive close (linger 0 or unread " +

@@ -394,7 +394,10 @@ func (e *Endpoint) view(at endpoint, x, y *reassembly.Direction, v *conclusion) 
 	f.ZeroWindow = markOf(x.ZeroSince)
 	f.DataSegments = uint64(x.DataSegments)
 	f.AcksFIN = y.HasFIN() && x.Acks(y.Fin+1)
-	f.PastFIN = 0
+	f.PastFIN, f.Unacked = 0, 0
+	if y.Has&reassembly.ACK != 0 && x.Outstanding(y) {
+		f.Unacked = uint32(x.Next.Sub(y.Ack))
+	}
 	dataEnd := x.Next
 	if x.HasFIN() {
 		dataEnd = x.Fin

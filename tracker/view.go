@@ -127,7 +127,9 @@ type Facts struct {
 	ZeroWindow Mark
 	AcksFIN    bool // it has acknowledged the peer's FIN
 	// PastFIN is how many octets this end sent that the peer had not received when it sent its FIN.
-	PastFIN      uint32
+	PastFIN uint32
+	// Unacked is how many octets of sequence space this end has sent and the peer has not acknowledged.
+	Unacked      uint32
 	DataSegments uint64 // segments with payload, retransmissions included
 }
 
