@@ -204,7 +204,11 @@ var rules = []rule{
 				s.role, hostPort(s.x), age, s.role.Peer(), hostPort(s.peer))
 		},
 		cause: func(s *suspect) string {
-			return fmt.Sprintf("The %v sent its FIN and the %v's kernel acknowledged it, but the application on the %[2]v never "+
+			doubt := ""
+			if s.x.MissedBytes+s.peer.MissedBytes > 0 {
+				doubt = "Unless the capture has missed its FIN, as it misses other packets of this connection: "
+			}
+			return doubt + fmt.Sprintf("The %v sent its FIN and the %v's kernel acknowledged it, but the application on the %[2]v never "+
 				"called close() on this socket. Usually a code path forgets it: an unread response body, an error return, a "+
 				"pool that does not notice that the other end has gone; or nobody has accepted the connection, and then ss shows no "+
 				"process. Unless it is still at work on its answer, the socket and its descriptor stay until the process closes "+

@@ -54,6 +54,13 @@ func TestStuckCloseWait(t *testing.T) {
 		62.010  =  warning stuck_close_wait server 10.0.0.2:80 ×1 since 2.010 for 60.0
 		certainty: assumed
 		`},
+		{"whose last packets the capture may have missed", opened + `
+		1.000  client  FIN,ACK  seq=151 ack=301
+		1.010  server  ACK      seq=301 ack=152
+		61.010 =  warning stuck_close_wait server 10.0.0.2:80 ×1 since 1.010 for 60.0
+		       =  info capture_gap client nobody ×1 since 0.000
+		cause:    Unless the capture has missed its FIN, as it misses other packets of this connection: The client sent its FIN
+		`},
 		{"a server that may have closed before the capture began", `
 		2.000  client  FIN,ACK  seq=102 ack=301
 		2.010  server  ACK      seq=301 ack=103
