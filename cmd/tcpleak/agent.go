@@ -9,7 +9,6 @@ import (
 	"math"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -111,10 +110,7 @@ type agent struct {
 	lean        bool   // whether payload is left to the kernel: by the settings or the governor
 	leanChanges uint64 // by the governor
 	forgiven    int64  // connections that began before may lack payload, ns since 1970
-	// Connections that the filter leaves out since it was changed, and when all that was captured before has surely been taken in,
-	// in ns since 1970; nil if it has.
-	leftOut      func(*tracker.Connection) bool
-	leftOutUntil int64
+	leaving     []leaving
 }
 
 const (
@@ -251,10 +247,7 @@ func (a *agent) hear(j *judgement) error {
 
 // between answers what is asked, and reads the configuration again if it is told to.
 func (a *agent) between() {
-	if a.leftOut != nil && a.now >= a.leftOutUntil {
-		a.table.Forget(a.now, a.leftOut)
-		a.leftOut = nil
-	}
+	a.forgetLate()
 	for range 4 { // no more at a time: packets wait
 		select {
 		case ask := <-a.asks:
@@ -314,31 +307,6 @@ func (a *agent) redirect(s *config.Agent) error {
 		return errors.Join(err, a.pass(&a.current, a.governor.lean))
 	}
 	return a.sendMetrics(s)
-}
-
-// reselect forgets the connections that a new filter leaves out and the old one did not: nothing would be heard of them any
-// more, and silence would be held against them.
-func (a *agent) reselect(filter string) {
-	if filter == a.current.Filter {
-		return
-	}
-	before, earlier := a.selects, a.leftOut
-	a.leftOut = nil
-	after, err := capture.Selects(filter)
-	if err != nil { // it is for another kind of link, and selects no sockets
-		a.selects = func(_, _ netip.AddrPort) bool { return false }
-		return
-	}
-	a.selects = after
-	a.leftOut = func(c *tracker.Connection) bool {
-		client, server := &c.Ends[tracker.Client], &c.Ends[tracker.Server]
-		x, y := netip.AddrPortFrom(client.Addr.Netip(), client.Port), netip.AddrPortFrom(server.Addr.Netip(), server.Port)
-		// Of packets in tunnels a filter sees the outermost, and in many a capture no tags.
-		return a.encaps.Get(c.Encap).Tunnels == 0 && !after(x, y) && (before(x, y) || earlier != nil && earlier(c))
-	}
-	a.table.Forget(a.now, a.leftOut)
-	// Their packets that wait to be read would make connections of them again.
-	a.leftOutUntil = max(a.now, time.Now().UnixNano()+a.source.Stats().Moved) + int64(time.Second)
 }
 
 // ask runs f where the table may be looked at, which lasts until f returns.

@@ -130,21 +130,9 @@ func TestTheAgentChangesItsFilterWithoutLosingAConnection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	reloads := 0
 	reload := func(from, to string) {
 		t.Helper()
-		if err := os.WriteFile(path, []byte(strings.Replace(string(old), from, to, 1)), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		if err := agent.cmd.Process.Signal(syscall.SIGHUP); err != nil {
-			t.Fatal(err)
-		}
-		reloads++
-		for began := time.Now(); strings.Count(agent.stderr(), "the configuration was read again\n") < reloads; time.Sleep(20 * time.Millisecond) {
-			if time.Since(began) > hang {
-				t.Fatalf("it does not read it again: %s", agent.stderr())
-			}
-		}
+		reload(t, agent, strings.Replace(string(old), from, to, 1))
 	}
 	eventually := func(path, want string) {
 		t.Helper()
@@ -193,5 +181,69 @@ func TestTheAgentChangesItsFilterWithoutLosingAConnection(t *testing.T) {
 	eventually(all, `{"matches":1,`)
 	if lines, status := agent.interrupt(t); status != statusOK || len(lines) > 0 {
 		t.Errorf("exit status %d, and more lines %s: %s", status, lines, agent.stderr())
+	}
+}
+
+// reload has the agent go over to another configuration, and waits until it has.
+func reload(t *testing.T, agent *process, text string) {
+	t.Helper()
+	const done = "the configuration was read again\n"
+	before := strings.Count(agent.stderr(), done)
+	if err := os.WriteFile(agent.cmd.Args[3], []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := agent.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	for began := time.Now(); strings.Count(agent.stderr(), done) == before; time.Sleep(20 * time.Millisecond) {
+		if time.Since(began) > hang {
+			t.Fatalf("it does not read it again: %s", agent.stderr())
+		}
+	}
+}
+
+// From the change on, one end of each connection is not heard: what it does is not known, and nothing is held against it.
+func TestWhatANewFilterHearsOneEndOfIsNotAccused(t *testing.T) {
+	t.Parallel()
+	for _, heard := range []string{"dst", "src"} {
+		t.Run(heard, func(t *testing.T) {
+			t.Parallel()
+			h := newHosts(t)
+			const patient, hasty = "{stuck_close_wait: 1h}", "{stuck_close_wait: 1s, stuck_fin_wait_1: 1s, stuck_fin_wait_2: 1s, stuck_last_ack: 1s, half_open: 1s}"
+			agent, get := h.agent(t, "max_cpu: off\nprocess: false\nignore: [aborted, old_close_wait]\nthresholds: "+patient+"\n")
+			old, err := os.ReadFile(agent.cmd.Args[3])
+			if err != nil {
+				t.Fatal(err)
+			}
+			var client, server [5]*kernel.Socket
+			act(t, func() {
+				for i := range client {
+					client[i], server[i] = h.request(h.Client)
+				}
+				client[3].Close()
+				server[3].RecvEOF()
+				server[4].Close()
+				client[4].RecvEOF()
+			})
+			until(t, agent.stderr, func() bool {
+				return strings.Contains(get("/api/v1/connections?filter=state:CLOSE_WAIT"), `{"matches":2,`)
+			})
+			reload(t, agent, strings.NewReplacer("tcp port 80", "tcp "+heard+" port 80", patient, hasty).Replace(string(old)))
+			act(t, func() {
+				client[0].Close()
+				server[0].RecvEOF()
+				server[1].Close()
+				client[1].RecvEOF()
+				client[2].Close()
+				server[2].RecvEOF()
+				server[2].Close()
+				server[3].Abort()
+				client[4].Abort()
+			})
+			time.Sleep(3 * time.Second) // well beyond the thresholds
+			if lines, status := agent.interrupt(t); status != statusOK || len(lines) > 0 {
+				t.Errorf("exit status %d, and %s: %s", status, lines, agent.stderr())
+			}
+		})
 	}
 }
