@@ -26,12 +26,13 @@ type Analysis struct {
 	Quality  Quality
 	Counts   Counts
 
-	rules  *Rules
-	list   tracker.Listing
-	now    int64
-	crowd  *crowd
-	leaks  map[key][]*leak
-	groups map[key]*group
+	rules     *Rules
+	list      tracker.Listing
+	now       int64
+	crowd     *crowd
+	forgotten uint64 // connections that never completed, to stay within the limits
+	leaks     map[key][]*leak
+	groups    map[key]*group
 
 	// About each connection with findings, in the order of IDs: its ID and one finding's, or the group's before there are any.
 	ids     []uint64
@@ -69,7 +70,7 @@ type group struct {
 func (r *Rules) Analyze(t *tracker.Table, now int64, capture Capture) *Analysis {
 	a := &Analysis{
 		Quality: Quality{Capture: capture}, rules: r, list: t.List(), now: now,
-		leaks: make(map[key][]*leak), groups: make(map[key]*group),
+		leaks: make(map[key][]*leak), groups: make(map[key]*group), forgotten: t.Stats().Evicted.Attempts,
 	}
 	a.conclude(a.survey())
 	return a
@@ -370,6 +371,9 @@ func (a *Analysis) describeCrowd(g *group, example *tracker.Connection) {
 			flood.peak, service, flood.sources, flood.completed.Load())
 		f.Cause = "Somebody sends SYNs, mostly with forged source addresses, so that the server's SYN queue fills and others are turned away; or the way back to a " +
 			"whole network is broken."
+		if flood.asked {
+			a.describeAsked(f, flood)
+		}
 		f.Next = fmt.Sprintf("On %s, see that SYN cookies are on, and whether they are sent", service.addr)
 		f.Command = "sysctl net.ipv4.tcp_syncookies; nstat -az TcpExtSyncookiesSent TcpExtListenDrops"
 		f.Evidence = marks(proof(example.Ends[tracker.Client].Facts.SYN, tracker.Client, "the first of them"))

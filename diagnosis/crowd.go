@@ -19,9 +19,12 @@ type crowd struct {
 	now   int64
 	first int64 // start of the earliest connection
 	lossy bool  // the capture is known to miss packets
-	ports map[endpoint]*port
+	// forgotten is how many connections that never completed were evicted.
+	forgotten uint64
+	ports     map[endpoint]*port
 
 	attempts      sketch // by source, see probes
+	asks          sketch // by service: SYNs that were neither answered nor repeated
 	waits, shorts sketch // by pair: TIME_WAIT at the client, short connections
 	lefts         sketch // by pair: what may be left behind, see leak
 
@@ -77,6 +80,8 @@ type pairKey struct {
 }
 
 func (k pairKey) hash() uint64 { return maphash.Comparable(hashSeed, k) }
+
+func (e endpoint) hash() uint64 { return maphash.Comparable(hashSeed, e) }
 
 func hashOf(a tcp.Addr) uint64 { return maphash.Comparable(hashSeed, a) }
 
@@ -152,9 +157,11 @@ type scan struct {
 	start, end int64
 }
 
-// flood is a port with many half-open handshakes at once.
+// flood is a port with many half-open handshakes at once, or with very many SYNs that it does not answer.
 type flood struct {
 	spans     []span
+	asked     bool // it does not answer; peak is of SYNs within an askedWindow, and repeated, of others that were sent again
+	repeated  int
 	peak      int
 	start     int64
 	peakAt    int64
@@ -169,6 +176,7 @@ func newCrowd(r *Rules, now int64, n int) *crowd {
 	return &crowd{
 		rules: r, now: now, first: never, ports: make(map[endpoint]*port),
 		attempts: newSketch(n, r.leastAttempts()),
+		asks:     newSketch(n, askedTimes*r.thresholds[SYNFlood].Count),
 		waits:    newSketch(n, r.thresholds[TimeWaitPressure].Count),
 		shorts:   newSketch(n, r.churnLimit()),
 		lefts:    newSketch(n, r.thresholds[Leak].Count),
@@ -221,6 +229,9 @@ func (w *crowd) add(c *tracker.Connection) bool {
 	sort, source := sortOf(c)
 	if sort == attempted {
 		w.attempts.add(hashOf(c.Ends[source].Addr))
+		if _, once := unanswered(c); once {
+			w.asks.add(endpointOf(server).hash())
+		}
 		return true
 	}
 	p := w.port(endpointOf(server))
@@ -256,6 +267,7 @@ func (w *crowd) add(c *tracker.Connection) bool {
 func (w *crowd) merge(o *crowd) {
 	w.first, w.lossy = min(w.first, o.first), w.lossy || o.lossy
 	w.attempts.merge(&o.attempts)
+	w.asks.merge(&o.asks)
 	w.waits.merge(&o.waits)
 	w.shorts.merge(&o.shorts)
 	w.lefts.merge(&o.lefts)
@@ -549,7 +561,14 @@ func hangs(c *tracker.Connection) bool {
 // floodOf returns the key of the flood that c is part of, if there is one.
 func (w *crowd) floodOf(c *tracker.Connection) (key, bool) {
 	server := &c.Ends[tracker.Server]
-	if len(w.floods) == 0 || !hangs(c) || w.floods[endpointOf(server)] == nil {
+	if len(w.floods) == 0 {
+		return key{}, false
+	}
+	f := w.floods[endpointOf(server)]
+	if f == nil || !f.asked && !hangs(c) {
+		return key{}, false
+	}
+	if _, once := unanswered(c); f.asked && !once {
 		return key{}, false
 	}
 	return key{kind: SYNFlood, role: tracker.Client, service: endpointOf(server)}, true

@@ -541,12 +541,15 @@ var kinds = []About{
 	{
 		Kind: SYNFlood, Severity: Critical, Worst: Critical, Count: 100,
 		Raised: "half-open handshakes at one server port outnumber those that completed, and are at one time at " +
-			"least",
+			"least this many; or where it leaves SYNs without an answer that are not repeated, within 10 s, " +
+			"from addresses that hardly ever ask twice: ten times as many, and three times those that were " +
+			"repeated or completed. This many are",
 		AtFault: "the sources; their addresses may be forged",
 		Meaning: "Many more handshakes are begun at this port than completed. Each takes a place in the queue of " +
 			"half-open connections, and the server repeats its SYN-ACKs for about a minute. With SYN cookies, " +
 			"which Linux uses by default when the queue is full, other clients are still served; without them, " +
-			"they are turned away.",
+			"they are turned away. Where the queue is full without them, or somebody drops SYNs on the way, most " +
+			"get no answer: clients would repeat theirs after a second, and forged senders do not.",
 		Causes: []string{
 			"An attack, with source addresses that are forged or taken from many hosts.",
 			"The way back is broken for many clients: their handshakes are real, and the SYN-ACKs do not arrive.",

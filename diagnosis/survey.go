@@ -16,6 +16,7 @@ type part struct {
 	notable  [Clean][]uint32 // the first of the others, by standing
 
 	attempts []attempt
+	asks     map[endpoint][]ask
 	spans    []floodSpan
 	piles    map[pairKey]*pile
 }
@@ -32,6 +33,7 @@ func (a *Analysis) survey() []part {
 	share(len(parts), n, func(i, from, to int) { parts[i] = a.surveyPart(from, to) })
 	a.crowd = parts[0].crowd
 	a.crowd.lossy = a.crowd.lossy || a.Quality.Dropped > 0
+	a.crowd.forgotten = a.forgotten
 	for i := range parts {
 		if i > 0 {
 			a.crowd.merge(parts[i].crowd)
@@ -75,7 +77,7 @@ func (a *Analysis) gather(parts []part) {
 	a.gatherSuspects(parts)
 	searches := a.gatherAll(parts)
 	for e, f := range a.crowd.floods {
-		if int64(f.peak) <= f.completed.Load() {
+		if !f.outnumbers() {
 			delete(a.crowd.floods, e)
 		}
 	}
@@ -92,7 +94,7 @@ func (a *Analysis) gatherSuspects(parts []part) {
 			w.floods[e] = new(flood)
 		}
 	}
-	if !w.attempts.reached && len(w.floods) == 0 {
+	if !w.attempts.reached && !w.asks.reached && len(w.floods) == 0 {
 		return
 	}
 	share(len(parts), len(parts), func(_, i, _ int) {
@@ -102,9 +104,17 @@ func (a *Analysis) gatherSuspects(parts []part) {
 			a.list.View(int(number), a.now, &c)
 			server := endpointOf(&c.Ends[tracker.Server])
 			switch sort, source := sortOf(&c); {
-			case sort == attempted && w.attempts.may(hashOf(c.Ends[source].Addr)):
-				target := &c.Ends[source.Peer()]
-				p.attempts = append(p.attempts, attempt{c.Ends[source].Addr, target.Addr, target.Port, c.Start})
+			case sort == attempted:
+				from, target := c.Ends[source].Addr, &c.Ends[source.Peer()]
+				if w.attempts.may(hashOf(from)) {
+					p.attempts = append(p.attempts, attempt{from, target.Addr, target.Port, c.Start})
+				}
+				if asks, once := unanswered(&c); asks && w.asks.may(server.hash()) {
+					if p.asks == nil {
+						p.asks = make(map[endpoint][]ask)
+					}
+					p.asks[server] = append(p.asks[server], newAsk(&c, once))
+				}
 			case sort == hanging && w.floods[server] != nil:
 				p.spans = append(p.spans, floodSpan{server, spanOf(&c, a.now)})
 			}
@@ -125,6 +135,7 @@ func (a *Analysis) gatherSuspects(parts []part) {
 			delete(w.floods, e)
 		}
 	}
+	w.findAsked(parts)
 }
 
 // search is a port whose connections may leak.
