@@ -102,6 +102,7 @@ type agent struct {
 	asks       chan func()               // what others want to know of the table
 	questions  questions
 	lastReport written
+	orders     []order // of reports
 	reload     chan os.Signal
 
 	// What changes while the agent runs, and belongs to the goroutine that captures.
@@ -237,6 +238,7 @@ func (a *agent) hear(j *judgement) error {
 	if a.livePage != nil {
 		a.showJudgement(j)
 	}
+	a.deliverReports(j)
 	a.out.Put(j.events)
 	judged := time.Now()
 	a.judged.Store(&judged)

@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/pprof"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
 
-	"tcpleak/diagnosis"
 	"tcpleak/livepage"
 	"tcpleak/report"
 	"tcpleak/report/page"
@@ -69,12 +69,24 @@ type questions struct{ turn chan struct{} }
 
 func newQuestions() questions { return questions{make(chan struct{}, 1)} }
 
-// ask has f called by do, when it is its turn.
-func (q questions) ask(ctx context.Context, do func(context.Context, func()) error, f func()) error {
+// take waits for a turn, and give ends it, once what it has cost the capture is made up for.
+func (q questions) take(ctx context.Context) error {
 	select {
 	case q.turn <- struct{}{}:
+		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+func (q questions) give(cost time.Duration) {
+	time.AfterFunc((questionShare-1)*cost, func() { <-q.turn })
+}
+
+// ask has f called by do, when it is its turn.
+func (q questions) ask(ctx context.Context, do func(context.Context, func()) error, f func()) error {
+	if err := q.take(ctx); err != nil {
+		return err
 	}
 	var cost time.Duration
 	err := do(ctx, func() {
@@ -82,7 +94,7 @@ func (q questions) ask(ctx context.Context, do func(context.Context, func()) err
 		f()
 		cost = time.Since(began)
 	})
-	time.AfterFunc((questionShare-1)*cost, func() { <-q.turn })
+	q.give(cost)
 	return err
 }
 
@@ -245,6 +257,14 @@ type written struct {
 	at   time.Time
 }
 
+// order is a report that somebody waits for.
+type order chan ordered // which has room for it
+
+type ordered struct {
+	draft *page.Draft
+	cost  time.Duration // that the capture waited
+}
+
 // wholeReport answers with the page that tcpleak report writes.
 func (a *agent) wholeReport(w http.ResponseWriter, r *http.Request) {
 	l := &a.lastReport
@@ -253,19 +273,58 @@ func (a *agent) wholeReport(w http.ResponseWriter, r *http.Request) {
 	if time.Since(l.at) > reportEvery {
 		ctx, stop := context.WithTimeout(r.Context(), answerWithin)
 		defer stop()
+		draft, err := a.draft(ctx)
 		var b bytes.Buffer
-		var err error
-		asked := a.look(ctx, func() {
-			stats := a.source.Stats()
-			var analysis *diagnosis.Analysis
-			analysis, _ = a.findings(stats)
-			err = page.Write(&b, page.Page{Report: a.reportOn(analysis, stats), Zone: time.Local})
-		})
-		if asked != nil || err != nil {
+		if err == nil {
+			err = draft.Write(&b)
+		}
+		if err != nil {
 			busy(w)
 			return
 		}
 		l.html, l.at = b.Bytes(), time.Now()
 	}
 	send(w, "text/html; charset=utf-8", l.html)
+}
+
+// draft has the connections judged, and looked at for a report. The capture waits for that, and not for the page to be written.
+func (a *agent) draft(ctx context.Context) (*page.Draft, error) {
+	if !a.healthy() {
+		return nil, errors.New("the capture does not answer")
+	}
+	if err := a.questions.take(ctx); err != nil {
+		return nil, err
+	}
+	var got ordered
+	defer func() { a.questions.give(got.cost) }()
+	o := make(order, 1)
+	err := a.ask(ctx, func() {
+		a.orders = append(a.orders, o)
+		a.due = time.Time{} // the next judgement is as good as one more
+	})
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case got = <-o:
+		return got.draft, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// deliverReports hands out what is ordered, after a judgement.
+func (a *agent) deliverReports(j *judgement) {
+	if len(a.orders) == 0 {
+		return
+	}
+	began := time.Now()
+	r := a.reportOn(j.Analysis, j.stats)
+	r.FromKernel = slices.Clone(r.FromKernel) // what follows is no business of the report's
+	draft := page.Look(page.Page{Report: r, Zone: time.Local})
+	cost := time.Since(began) + slices.Max(a.pace.costs[:])
+	for _, o := range a.orders {
+		o <- ordered{draft, cost}
+	}
+	a.orders = nil
 }

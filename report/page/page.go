@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -66,12 +67,28 @@ func hash(text string) string {
 
 // Write writes p as an HTML page that needs nothing else: no network, no other file, and no script to be read. It takes a
 // microsecond or so for each connection, which the processors share.
-func Write(w io.Writer, p Page) error {
+func Write(w io.Writer, p Page) error { return Look(p).Write(w) }
+
+// Draft is a page of which the connections have been looked at.
+type Draft struct {
+	page   Page
+	survey *survey
+}
+
+// Look looks at the connections of p. The Draft needs them no more.
+func Look(p Page) *Draft {
 	if p.Zone == nil {
 		p.Zone = time.UTC
 	}
+	wanted := Wanted(&p.Report)
+	slices.Sort(wanted)
+	return &Draft{p, look(&p.Report, wanted)}
+}
+
+// Write writes the page, as the function of that name.
+func (d *Draft) Write(w io.Writer) error {
 	var b bytes.Buffer
-	if err := page.Execute(&b, newView(&p)); err != nil {
+	if err := page.Execute(&b, newView(&d.page, d.survey)); err != nil {
 		return fmt.Errorf("page: %w", err)
 	}
 	// Whatever a name or a filter holds was escaped for HTML; here goes what hides in text.

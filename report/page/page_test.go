@@ -1,10 +1,12 @@
 package page_test
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"iter"
 	"math"
 	"os"
 	"path/filepath"
@@ -646,3 +648,27 @@ func TestAWriterThatFails(t *testing.T) {
 type failing struct{}
 
 func (failing) Write([]byte) (int, error) { return 0, os.ErrClosed }
+
+// A capture goes on while its page is written.
+func TestADraftNeedsTheConnectionsNoMore(t *testing.T) {
+	p := load(t, "demo.pcap")
+	var want, got bytes.Buffer
+	if err := page.Write(&want, p); err != nil {
+		t.Fatal(err)
+	}
+	rows, gone := p.Report.Rows, false
+	p.Report.Rows = func(from, to int) iter.Seq2[*tracker.Connection, []int] {
+		if gone {
+			t.Error("it asks for connections")
+		}
+		return rows(from, to)
+	}
+	draft := page.Look(p)
+	gone = true
+	if err := draft.Write(&got); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want.String(), got.String()); diff != "" {
+		t.Errorf("(-at once +drafted):\n%s", diff)
+	}
+}

@@ -150,12 +150,10 @@ type builder struct {
 	again   bool
 }
 
-func newView(p *Page) *view {
+func newView(p *Page, s *survey) *view {
 	r := &p.Report
-	wanted := Wanted(r)
-	slices.Sort(wanted)
 	b := &builder{
-		p: p, r: r, clock: newClock(&r.Capture, p.Zone), survey: look(r, wanted), listed: make(map[uint64]bool),
+		p: p, r: r, clock: newClock(&r.Capture, p.Zone), survey: s, listed: make(map[uint64]bool),
 		ladders: make(map[uint64]*ladder.Ladder), steps: allSteps, drawn: make(map[uint64]bool),
 		about: make(map[diagnosis.Kind]string), kinds: make(map[int]diagnosis.Kind), shown: make(map[int]bool),
 	}
