@@ -112,6 +112,7 @@ type agent struct {
 	leanChanges uint64 // by the governor
 	forgiven    int64  // connections that began before may lack payload, ns since 1970
 	leaving     []leaving
+	refused     trouble // of changes of the filter by the governor
 }
 
 const (
@@ -185,7 +186,8 @@ func (a *agent) run(ctx context.Context, stderr io.Writer) error {
 		if a.out, err = deliver.New(outputs...); err != nil {
 			return a, err
 		}
-		return a, a.sendMetrics(s)
+		a.sent, err = a.metricsTo(s)
+		return a, err
 	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(50) // the table has no pointers: to collect is cheap, and memory is not
@@ -278,6 +280,10 @@ func (a *agent) readAgain() {
 	if err == nil {
 		err = a.redirect(&settings)
 	}
+	if half := (*halfway)(nil); errors.As(err, &half) {
+		say("the configuration stays as it was, but for %s; the reason to go back was: %v", half.but, half.error)
+		return
+	}
 	if err != nil {
 		say("the configuration stays as it was: %v", err)
 		return
@@ -305,10 +311,24 @@ func (a *agent) redirect(s *config.Agent) error {
 	if err := a.pass(s, a.governor.lean); err != nil {
 		return err
 	}
-	if err := a.out.Reload(outputs...); err != nil {
-		return errors.Join(err, a.pass(&a.current, a.governor.lean))
+	sent, err := a.metricsTo(s)
+	if err == nil {
+		if err = a.out.Reload(outputs...); err == nil {
+			a.sendMetrics(sent)
+			return nil
+		}
+		leave(sent, 0)
 	}
-	return a.sendMetrics(s)
+	if back := a.pass(&a.current, a.governor.lean); back != nil {
+		return &halfway{err, fmt.Sprintf("the filter, which is %q now: %v", a.source.Stats().Filter, back)}
+	}
+	return err
+}
+
+// halfway is why settings were not gone over to, where not all of those before could be gone back to.
+type halfway struct {
+	error
+	but string // for what
 }
 
 // ask runs f where the table may be looked at, which lasts until f returns.

@@ -138,8 +138,15 @@ func (a *agent) govern() {
 	}
 	if err := a.pass(&a.current, d.lean); err != nil {
 		a.governor.lean = !d.lean // as it was; the next attempt is a window away at least
-		a.tell("the filter cannot be changed: %v", err)
+		if n, tell := a.refused.again(time.Now()); tell && n == 1 {
+			a.tell("the filter cannot be changed, which is tried again: %v", err)
+		} else if tell {
+			a.tell("the filter still cannot be changed, after %d attempts: %v", n, err)
+		}
 		return
+	}
+	if n := a.refused.over(); n > 0 {
+		a.tell("the filter can be changed again, after %d attempts", n)
 	}
 	a.leanChanges++
 	switch {
@@ -186,4 +193,35 @@ func (a *agent) forgive() {
 	} else {
 		a.rules.ForgiveGaps(a.forgiven)
 	}
+}
+
+// trouble is what goes wrong again and again: it is told of when it begins, ever more seldom while it lasts, and when it is over.
+type trouble struct {
+	times int       // so far; 0 is none
+	next  time.Time // when to tell of it
+	pause time.Duration
+}
+
+// The first time that trouble is told of again, and how seldom at most.
+const (
+	firstReminder = 5 * time.Minute
+	mostReminder  = 6 * time.Hour
+)
+
+// again takes note of one more time, and returns how many there were and whether to tell of it.
+func (t *trouble) again(now time.Time) (times int, tell bool) {
+	t.times++
+	if t.times > 1 && now.Before(t.next) {
+		return t.times, false
+	}
+	t.pause = min(max(firstReminder, 2*t.pause), mostReminder)
+	t.next = now.Add(t.pause)
+	return t.times, true
+}
+
+// over ends the trouble, and returns how many times there were.
+func (t *trouble) over() (times int) {
+	times = t.times
+	*t = trouble{}
+	return times
 }

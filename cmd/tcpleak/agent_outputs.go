@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 
 	"tcpleak/config"
 	"tcpleak/deliver"
@@ -57,24 +58,30 @@ func (a *agent) collector(s *config.Agent) deliver.OTLPConfig {
 	}
 }
 
-// sendMetrics goes over to the collector that the settings name, if any. It waits for none.
-func (a *agent) sendMetrics(s *config.Agent) error {
-	var next *deliver.Metrics
-	if s.Outputs.OTLP.Endpoint != "" {
-		var err error
-		if next, err = deliver.NewMetrics(a.collector(s), 0, a.metrics.Gatherer()); err != nil {
-			return err
-		}
+// metricsTo begins to send metrics to the collector that the settings name, if any. It waits for none.
+func (a *agent) metricsTo(s *config.Agent) (*deliver.Metrics, error) {
+	if s.Outputs.OTLP.Endpoint == "" {
+		return nil, nil
 	}
-	if before := a.sent; before != nil {
-		go func() {
-			ctx, stop := context.WithTimeout(context.Background(), drain)
-			defer stop()
-			_ = before.Close(ctx) // what does not arrive now is in the numbers that go elsewhere
-		}()
+	return deliver.NewMetrics(a.collector(s), 0, a.metrics.Gatherer())
+}
+
+// sendMetrics goes over to what metricsTo returned.
+func (a *agent) sendMetrics(to *deliver.Metrics) {
+	leave(a.sent, drain)
+	a.sent = to
+}
+
+// leave ends what metricsTo began, with so much time for the last numbers. What does not arrive is in those that go elsewhere.
+func leave(m *deliver.Metrics, within time.Duration) {
+	if m == nil {
+		return
 	}
-	a.sent = next
-	return nil
+	go func() {
+		ctx, stop := context.WithTimeout(context.Background(), within)
+		defer stop()
+		_ = m.Close(ctx)
+	}()
 }
 
 // instance tells this start of the agent apart from others, of this host and of others.
