@@ -108,8 +108,10 @@ func completeAll(outputs []Config) ([]Config, error) {
 // Stats is how an output fares.
 type Stats struct {
 	Name    string
+	Kind    string // "lines", "webhook" or "otlp"; "other" for an Output that is none of this package's
 	Queued  int    // events that wait, or are being sent
 	Sent    uint64 // events that were taken
+	Failed  uint64 // times that Send did not take a whole batch
 	Retried uint64 // times that events had to be sent again
 	Lost    uint64 // events that will not arrive: there was no room, or they were refused
 	Refused uint64 // of Lost: those that the output would never take
@@ -342,12 +344,24 @@ func (w *worker) stats() Stats {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := w.Stats
-	s.Name, s.Queued = w.name, w.queue.len()
+	s.Name, s.Kind, s.Queued = w.name, kindOf(w.config.Output), w.queue.len()
 	if s.Down.IsZero() && !w.began.IsZero() && time.Since(w.began) > w.config.Timeout {
 		s.Down = w.began
 		s.LastError = "it has been at the same batch since " + w.began.UTC().Format(time.RFC3339)
 	}
 	return s
+}
+
+func kindOf(o Output) string {
+	switch o.(type) {
+	case *Lines:
+		return "lines"
+	case *Webhook:
+		return "webhook"
+	case *OTLP:
+		return "otlp"
+	}
+	return "other"
 }
 
 // run sends what is queued until there is nothing more to come, or ctx ends.
@@ -444,6 +458,7 @@ func (w *worker) settle(batch []*Item, c Config, err error) (pause time.Duration
 	)
 	if err != nil {
 		w.LastError = oneLine(err.Error())
+		w.Failed++
 	}
 	switch {
 	case err == nil:

@@ -122,7 +122,7 @@ func wantStats(t *testing.T, d *deliver.Dispatcher, want deliver.Stats) deliver.
 	t.Helper()
 	got := d.Stats()[0]
 	bare := got
-	bare.Name, bare.LastError, bare.Down = "", "", time.Time{}
+	bare.Name, bare.Kind, bare.LastError, bare.Down = "", "", "", time.Time{}
 	if diff := cmp.Diff(want, bare); diff != "" {
 		t.Errorf("stats (-want +got):\n%s", diff)
 	}
@@ -191,13 +191,13 @@ func TestOutputThatIsDownGetsAllInOrderWhenItReturns(t *testing.T) {
 		d.Put(raised(4, 5))
 		synctest.Wait()
 		wantTaken(t, well, names(diagnosis.Raised, 1, 5))
-		s := wantStats(t, d, deliver.Stats{Queued: 5, Retried: 3})
+		s := wantStats(t, d, deliver.Stats{Queued: 5, Retried: 3, Failed: 1})
 		if s.Down != began || s.LastError != "connection refused �[31m" {
 			t.Errorf("down since %v (want %v), last error %q", s.Down, began, s.LastError)
 		}
 		time.Sleep(time.Hour)
 		wantTaken(t, out, names(diagnosis.Raised, 1, 5))
-		s = wantStats(t, d, deliver.Stats{Sent: 5, Retried: 3 + 11*5})
+		s = wantStats(t, d, deliver.Stats{Sent: 5, Retried: 3 + 11*5, Failed: 12})
 		if !s.Down.IsZero() || s.LastError == "" {
 			t.Errorf("down since %v, last error %q after it returned", s.Down, s.LastError)
 		}
@@ -235,7 +235,7 @@ func TestFullQueueLosesUpdatesFirstThenTheOldest(t *testing.T) {
 		put(diagnosis.Raised, 4) // for "updated 1"
 		put(diagnosis.Raised, 5) // for "updated 2"
 		put(diagnosis.Raised, 6) // for "raised 1"
-		wantStats(t, d, deliver.Stats{Queued: 6, Lost: 3, Retried: d.Stats()[0].Retried})
+		wantStats(t, d, deliver.Stats{Queued: 6, Lost: 3, Retried: d.Stats()[0].Retried, Failed: 1})
 		close(up)
 		time.Sleep(time.Minute)
 		wantTaken(t, out, []string{"raised 2", "cleared 1", "raised 3", "raised 4", "raised 5", "raised 6"})
@@ -259,7 +259,7 @@ func TestWhatIsBeingSentIsNotLostForWhatComes(t *testing.T) {
 		synctest.Wait()
 		wantTaken(t, out, []string{"raised 1", "raised 2", "raised 8", "raised 9"})
 		finish(t, d)
-		wantStats(t, d, deliver.Stats{Sent: 4, Retried: 2, Lost: 5})
+		wantStats(t, d, deliver.Stats{Sent: 4, Retried: 2, Lost: 5, Failed: 1})
 	})
 }
 
@@ -360,7 +360,7 @@ func TestRefusedBatchIsDroppedAndCounted(t *testing.T) {
 		d.Put(raised(1, 5))
 		finish(t, d)
 		wantTaken(t, out, names(diagnosis.Raised, 3, 5))
-		if s := wantStats(t, d, deliver.Stats{Sent: 3, Lost: 2, Refused: 2}); s.LastError != "no such hook" {
+		if s := wantStats(t, d, deliver.Stats{Sent: 3, Lost: 2, Refused: 2, Failed: 1}); s.LastError != "no such hook" {
 			t.Errorf("last error %q", s.LastError)
 		}
 	})
@@ -399,7 +399,7 @@ func TestPartOfABatchIsNotSentAgain(t *testing.T) {
 		d.Put(raised(1, 5))
 		time.Sleep(time.Minute)
 		wantTaken(t, out, names(diagnosis.Raised, 1, 5))
-		wantStats(t, d, deliver.Stats{Sent: 5, Retried: 2})
+		wantStats(t, d, deliver.Stats{Sent: 5, Retried: 2, Failed: 1})
 		finish(t, d)
 	})
 }
@@ -422,7 +422,7 @@ func TestCloseSaysWhatIsLeft(t *testing.T) {
 		}
 		d.Put(raised(4, 4))
 		synctest.Wait()
-		wantStats(t, d, deliver.Stats{Queued: 3, Lost: 1, Retried: d.Stats()[0].Retried})
+		wantStats(t, d, deliver.Stats{Queued: 3, Lost: 1, Retried: d.Stats()[0].Retried, Failed: d.Stats()[0].Failed})
 	})
 }
 

@@ -141,7 +141,7 @@ func TestOTLPByGRPCCollectorThatReturnsGetsAll(t *testing.T) {
 	if diff := cmp.Diff([]int64{1, 2, 3, 4, 5}, findingsOf(c.records)); diff != "" {
 		t.Errorf("received (-want +got):\n%s", diff)
 	}
-	s := wantStats(t, d, deliver.Stats{Sent: 5, Retried: 10})
+	s := wantStats(t, d, deliver.Stats{Sent: 5, Retried: 10, Failed: 5})
 	if s.LastError != "the call ends as Canceled: last" {
 		t.Errorf("last error %q", s.LastError)
 	}
@@ -158,7 +158,7 @@ func TestOTLPByGRPCRefusal(t *testing.T) {
 		if diff := cmp.Diff([]int64{3}, findingsOf(c.records)); diff != "" {
 			t.Errorf("%s: received (-want +got):\n%s", code, diff)
 		}
-		wantStats(t, d, deliver.Stats{Sent: 1, Lost: 2, Refused: 2})
+		wantStats(t, d, deliver.Stats{Sent: 1, Lost: 2, Refused: 2, Failed: 1})
 	}
 }
 
@@ -173,7 +173,7 @@ func TestOTLPByGRPCDividesWhatIsRefusedForItsContent(t *testing.T) {
 		if diff := cmp.Diff([]int64{1, 2, 3}, findingsOf(c.records)); diff != "" {
 			t.Errorf("%s: received (-want +got):\n%s", code, diff)
 		}
-		wantStats(t, d, deliver.Stats{Sent: 3, Retried: 4})
+		wantStats(t, d, deliver.Stats{Sent: 3, Retried: 4, Failed: 2})
 	}
 }
 
@@ -183,7 +183,7 @@ func TestOTLPByGRPCPartialSuccessIsCounted(t *testing.T) {
 	d := start(t, deliver.Config{Output: caller(t, deliver.Endpoint{URL: c.url})})
 	d.Put(raised(1, 5))
 	finish(t, d)
-	s := wantStats(t, d, deliver.Stats{Sent: 3, Lost: 2, Refused: 2})
+	s := wantStats(t, d, deliver.Stats{Sent: 3, Lost: 2, Refused: 2, Failed: 1})
 	if want := "the collector rejected 2 of 5 events: too old"; s.LastError != want {
 		t.Errorf("last error %q, want %q", s.LastError, want)
 	}

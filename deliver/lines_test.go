@@ -76,7 +76,7 @@ func TestLinesAfterAWriteThatFailedHalfway(t *testing.T) {
 				if diff := cmp.Diff(tt.want, got); diff != "" {
 					t.Errorf("lines (-want +got):\n%s", diff)
 				}
-				wantStats(t, d, deliver.Stats{Sent: 3, Retried: d.Stats()[0].Retried})
+				wantStats(t, d, deliver.Stats{Sent: 3, Retried: d.Stats()[0].Retried, Failed: 1})
 			})
 		})
 	}

@@ -49,14 +49,14 @@ func NewMetrics(config OTLPConfig, every time.Duration, source prometheus.Gather
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	m := &Metrics{exporter: &metricsExporter{Exporter: sender, client: c, tell: config.Tell, stats: Stats{Name: name}}}
+	m := &Metrics{exporter: &metricsExporter{Exporter: sender, client: c, tell: config.Tell, stats: Stats{Name: name, Kind: "otlp_metrics"}}}
 	m.provider = metric.NewMeterProvider(metric.WithResource(config.resource()), metric.WithReader(
 		metric.NewPeriodicReader(m.exporter, metric.WithInterval(every), metric.WithTimeout(min(every, DefaultTimeout)),
 			metric.WithProducer(bridge.NewMetricProducer(bridge.WithGatherer(m.exporter.gathering(source)))))))
 	return m, nil
 }
 
-// Stats returns how it fares. Sent and Lost count exports, each of all metrics; Queued and Retried are 0.
+// Stats returns how it fares. Sent, and Lost and Failed alike, count exports, each of all metrics; Queued and Retried are 0.
 func (m *Metrics) Stats() Stats {
 	m.exporter.mu.Lock()
 	defer m.exporter.mu.Unlock()
@@ -121,6 +121,7 @@ func (e *metricsExporter) settle(began time.Time, err error) string {
 		return oneLine(s.Name) + ": takes metrics again"
 	}
 	s.Lost++
+	s.Failed++
 	s.LastError = oneLine(err.Error())
 	if !s.Down.IsZero() {
 		return ""

@@ -213,7 +213,7 @@ func TestOTLPCollectorThatReturnsGetsAll(t *testing.T) {
 	if diff := cmp.Diff([]int64{1, 2, 3, 4, 5}, findingsOf(c.records)); diff != "" {
 		t.Errorf("received (-want +got):\n%s", diff)
 	}
-	s := wantStats(t, d, deliver.Stats{Sent: 5, Retried: 10})
+	s := wantStats(t, d, deliver.Stats{Sent: 5, Retried: 10, Failed: 5})
 	if s.LastError != "the answer is 302 Found: not now; redirections are not followed, configure where it leads" {
 		t.Errorf("last error %q", s.LastError)
 	}
@@ -240,7 +240,7 @@ func TestOTLPRefusal(t *testing.T) {
 		if diff := cmp.Diff([]int64{3}, findingsOf(c.records)); diff != "" {
 			t.Errorf("%d: received (-want +got):\n%s", status, diff)
 		}
-		wantStats(t, d, deliver.Stats{Sent: 1, Lost: 2, Refused: 2})
+		wantStats(t, d, deliver.Stats{Sent: 1, Lost: 2, Refused: 2, Failed: 1})
 	}
 }
 
@@ -250,7 +250,7 @@ func TestOTLPPartialSuccessIsCounted(t *testing.T) {
 	d := start(t, deliver.Config{Output: exporter(t, c)})
 	d.Put(raised(1, 5))
 	finish(t, d)
-	s := wantStats(t, d, deliver.Stats{Sent: 3, Lost: 2, Refused: 2})
+	s := wantStats(t, d, deliver.Stats{Sent: 3, Lost: 2, Refused: 2, Failed: 1})
 	if want := "the collector rejected 2 of 5 events: too old"; s.LastError != want {
 		t.Errorf("last error %q, want %q", s.LastError, want)
 	}

@@ -283,7 +283,7 @@ func TestWebhookRefusalIsCountedAndTheRestGoesOn(t *testing.T) {
 			d.Put(raised(1, 4))
 			finish(t, d)
 			wantOrder(t, r, names(diagnosis.Raised, 3, 4))
-			wantStats(t, d, deliver.Stats{Sent: 2, Lost: lost, Refused: lost})
+			wantStats(t, d, deliver.Stats{Sent: 2, Lost: lost, Refused: lost, Failed: 1})
 		})
 	}
 }
@@ -298,7 +298,7 @@ func TestWebhookDividesWhatIsRefusedForItsContent(t *testing.T) {
 			finish(t, d)
 			// 1 and 2 refused, 1 taken, 2 and 3 refused, 2 taken, …
 			wantOrder(t, r, names(diagnosis.Raised, 1, 4))
-			wantStats(t, d, deliver.Stats{Sent: 4, Retried: 4})
+			wantStats(t, d, deliver.Stats{Sent: 4, Retried: 4, Failed: 2})
 		})
 	}
 }

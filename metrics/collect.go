@@ -22,6 +22,7 @@ type picture struct {
 	growth      map[string]float64 // of leaks, connections per minute by service
 	processes   []countedProcess
 	counted     *counted
+	outputs     []countedOutput
 }
 
 // family describes the series of one name.
@@ -65,6 +66,12 @@ var (
 	agentLean        = gauge("agent_lean", "1 while the kernel keeps payload back, so that the capture costs less; else 0.")
 	agentLeanChanges = counter("agent_lean_changes_total", "How often the agent began or ended that by itself, to stay below its share of a processor.")
 
+	outputSent     = counter("output_sent_findings_total", "Findings that were raised, updated or cleared and that the output has taken.", "output")
+	outputLost     = counter("output_lost_findings_total", "Findings that do not arrive at the output, by reason: its queue had no room, or it refused them.", "output", "reason")
+	outputQueued   = gauge("output_queued_findings", "Findings that wait for the output, or are being sent.", "output")
+	outputFailures = counter("output_failures_total", "Attempts to send that failed.", "output")
+	outputUp       = gauge("output_up", "1 if the output takes what is sent, 0 since it failed last.", "output")
+
 	servicesHeld    = gauge("services", "Services that have series of their own; all others are \"other\".")
 	judgedAt        = gauge("judged_timestamp_seconds", "When the connections were last judged.")
 	servicesCounted = gauge("services_counted_timestamp_seconds", "When the connections were last counted by service: how old figures are that lag.")
@@ -75,7 +82,8 @@ var families = []family{
 	endpoints, serviceEndpoints, oldestCloseWait, leakGrowth, resentSegments, resets, clientConnections,
 	findingsActive, findingConnections, findingsRaised, processFindings,
 	capturePackets, captureSegments, captureDuplicates, captureDropped, captureSkipped,
-	tableConnections, tableBytes, tableEvicted, agentLean, agentLeanChanges, servicesHeld, judgedAt, servicesCounted, servicesTook,
+	tableConnections, tableBytes, tableEvicted, agentLean, agentLeanChanges,
+	outputSent, outputLost, outputQueued, outputFailures, outputUp, servicesHeld, judgedAt, servicesCounted, servicesTook,
 }
 
 // collector answers scrapes, any number at a time.
@@ -132,6 +140,22 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	send(agentLean, lean)
 	send(agentLeanChanges, float64(t.leanChanges.sum))
+	for i := range p.outputs {
+		o := &p.outputs[i]
+		up := 0.
+		if o.Up {
+			up = 1
+		}
+		send(outputUp, up, o.Kind)
+		send(outputFailures, float64(o.failed), o.Kind)
+		if !o.Events {
+			continue
+		}
+		send(outputSent, float64(o.sent), o.Kind)
+		send(outputLost, float64(o.noRoom), o.Kind, "no_room")
+		send(outputLost, float64(o.refused), o.Kind, "refused")
+		send(outputQueued, float64(o.Queued), o.Kind)
+	}
 	send(judgedAt, seconds(p.judged))
 
 	n := p.counted

@@ -69,13 +69,24 @@ type Capture struct {
 	LeanChanges uint64
 }
 
+// Output is how what is found gets to where it is sent, counted since that began.
+type Output struct {
+	Kind   string // a label: one of a few
+	Events bool   // it takes findings, and has all of what follows; one for metrics has Failed and Up
+	Queued int
+	// Sent, Lost and Refused count findings, Refused those of Lost that would never be taken, and Failed the attempts to send.
+	Sent, Lost, Refused, Failed uint64
+	Up                          bool
+}
+
 // An Observation is what a judgement of the table has found.
 type Observation struct {
 	Analysis *diagnosis.Analysis
 	Events   []diagnosis.Event   // what has changed with it, of Monitor.Update
 	Standing []diagnosis.Finding // what stands now, of Monitor.Standing
 	Capture  Capture
-	Now      int64 // that was judged at, on the capture's clock, ns since 1970
+	Outputs  []Output // one of each kind at most
+	Now      int64    // that was judged at, on the capture's clock, ns since 1970
 }
 
 // Metrics is what Prometheus is told.
@@ -96,6 +107,7 @@ type Metrics struct {
 	resent   []resent  // as of the last pass, in the order of IDs
 	raised   map[findingLabels]uint64
 	totals   totals
+	outputs  outputs
 }
 
 // New returns Metrics of a capture that has not begun.
@@ -171,6 +183,7 @@ func (m *Metrics) Observe(o Observation) {
 		p.processes = m.processes(&o)
 	}
 	m.totals.take(&o.Capture)
+	p.outputs = m.outputs.take(o.Outputs)
 	p.totals = m.totals.snapshot()
 	m.shown.Store(p)
 }

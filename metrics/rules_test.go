@@ -109,6 +109,34 @@ tcpleak_capture_packets_total{job="tcpleak",instance="a:9777"} 0+1000x100`,
 		labels: onHost,
 	},
 	{
+		name: "TcpleakFindingsLost", severity: "warning",
+		expr:    "sum by (job, instance, output) (increase(tcpleak_output_lost_findings_total[10m])) > 0",
+		summary: "Findings of {{ $labels.instance }} do not arrive at its output {{ $labels.output }}",
+		description: "The output was away for longer than its queue could hold what was found, or it refuses what it is sent. Findings still " +
+			"show in these metrics and on the agent's page.",
+		next: []string{
+			"See what the output says: `journalctl -u tcpleak | grep -E 'is tried again|refuses'`.",
+			"Where it refuses (reason=\"refused\"), check its URL, path and token in /etc/tcpleak/tcpleak.yaml, and reload: `systemctl reload tcpleak`.",
+			"Where there is no room, bring it back, or raise outputs.webhook.queue.",
+		},
+		fires:  `tcpleak_output_lost_findings_total{job="tcpleak",instance="a:9777",output="webhook",reason="no_room"} 0x3 0+1x100`,
+		quiet:  `tcpleak_output_lost_findings_total{job="tcpleak",instance="a:9777",output="webhook",reason="no_room"} 7x100`,
+		labels: onHost + `, output="webhook"`,
+	},
+	{
+		name: "TcpleakOutputDown", severity: "warning", wait: "5m",
+		expr:        "min by (job, instance, output) (tcpleak_output_up) == 0",
+		summary:     "The output {{ $labels.output }} of {{ $labels.instance }} takes nothing",
+		description: "What is found waits in a queue in memory, and is lost beyond what that holds, or when the agent ends.",
+		next: []string{
+			"See why: `journalctl -u tcpleak | grep -E 'is tried again|refuses|does not take'`.",
+			"See whether its server is reached from that host: `curl -sv -o /dev/null URL`.",
+		},
+		fires:  `tcpleak_output_up{job="tcpleak",instance="a:9777",output="webhook"} 1x3 0x100`,
+		quiet:  `tcpleak_output_up{job="tcpleak",instance="a:9777",output="webhook"} 0x40 1x60`,
+		labels: onHost + `, output="webhook"`,
+	},
+	{
 		name: "TcpleakStalled", severity: "critical", wait: "30s",
 		expr:        "time() - max by (job, instance) (tcpleak_judged_timestamp_seconds) > 60",
 		summary:     "tcpleak on {{ $labels.instance }} has not judged its connections for {{ $value | humanizeDuration }}",
@@ -243,6 +271,7 @@ func everything(t testing.TB) *world {
 	w.talk(1, 40001, 2, 80).open().half()
 	w.capture.Skipped = map[string]uint64{"not_tcp": 1}
 	w.more = []diagnosis.Finding{{Kind: diagnosis.OldCloseWait, Severity: diagnosis.Warning, Count: 3, Holders: []diagnosis.Holder{{PID: 1, FD: 3, Name: "java"}}}}
+	w.outputs = []Output{{Kind: "webhook", Events: true, Queued: 2, Sent: 5, Lost: 4, Refused: 1, Failed: 3}, {Kind: "otlp_metrics", Up: true}}
 	w.judge(61 * time.Second)
 	return w
 }

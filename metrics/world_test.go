@@ -30,6 +30,7 @@ type world struct {
 	clock   time.Time
 	capture Capture
 	more    []diagnosis.Finding // beside the analysis
+	outputs []Output
 }
 
 // newWorld counts services at each judgement, unless cfg says otherwise.
@@ -51,7 +52,7 @@ func (w *world) judge(after time.Duration) {
 	w.capture.Connections, w.capture.Bytes = w.table.Len(), w.table.Bytes()
 	a := w.rules.Analyze(w.table, w.now, diagnosis.Capture{})
 	events := w.monitor.Update(a, w.more...)
-	w.m.Observe(Observation{Analysis: a, Events: events, Standing: w.monitor.Standing(), Capture: w.capture, Now: w.now})
+	w.m.Observe(Observation{Analysis: a, Events: events, Standing: w.monitor.Standing(), Capture: w.capture, Outputs: w.outputs, Now: w.now})
 }
 
 // talk is a connection in the making.

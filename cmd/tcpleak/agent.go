@@ -231,7 +231,7 @@ func (a *agent) hear(j *judgement) error {
 		skipped[capture.Reason(reason).String()] = n
 	}
 	a.metrics.Observe(metrics.Observation{
-		Analysis: j.Analysis, Events: j.events, Standing: a.monitor.Standing(), Now: j.now,
+		Analysis: j.Analysis, Events: j.events, Standing: a.monitor.Standing(), Now: j.now, Outputs: a.outputsFare(),
 		Capture: metrics.Capture{
 			Packets: j.stats.Packets, DroppedKernel: j.stats.DroppedKernel, DroppedInterface: j.stats.DroppedInterface, Skipped: skipped,
 			Table: a.table.Stats(), Connections: a.table.Len(), Bytes: a.table.Bytes(), Lean: a.lean, LeanChanges: a.leanChanges,

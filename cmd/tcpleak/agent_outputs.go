@@ -12,6 +12,7 @@ import (
 
 	"tcpleak/config"
 	"tcpleak/deliver"
+	"tcpleak/metrics"
 )
 
 // outputs are where the settings send events.
@@ -45,6 +46,20 @@ func (a *agent) outputs(s *config.Agent) ([]deliver.Config, error) {
 		all[i].Tell = a.outputSays
 	}
 	return all, nil
+}
+
+// outputsFare is what metrics say of the outputs.
+func (a *agent) outputsFare() (all []metrics.Output) {
+	add := func(s deliver.Stats, events bool) {
+		all = append(all, metrics.Output{Kind: s.Kind, Events: events, Queued: s.Queued, Sent: s.Sent, Lost: s.Lost, Refused: s.Refused, Failed: s.Failed, Up: s.Down.IsZero()})
+	}
+	for _, s := range a.out.Stats() {
+		add(s, true)
+	}
+	if a.sent != nil {
+		add(a.sent.Stats(), false)
+	}
+	return all
 }
 
 // outputSays says how an output fares. It is called once the capture has begun, from several goroutines.

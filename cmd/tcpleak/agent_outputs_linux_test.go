@@ -145,7 +145,7 @@ func TestAWebhookThatIsKilledMissesNothing(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "posted")
 	address := h.Server.V4.String() + ":8080"
 	receiver := h.launch(t, "ready", "webhook-receiver", address, file)
-	agent, _ := h.agent(t, "thresholds: {stuck_close_wait: 200ms}\noutputs: {webhook: {url: \"http://"+address+"/hook\"}}\n")
+	agent, get := h.agent(t, "thresholds: {stuck_close_wait: 200ms}\noutputs: {webhook: {url: \"http://"+address+"/hook\"}}\n")
 	var sent told
 	arrived := func(n int) {
 		t.Helper()
@@ -165,6 +165,9 @@ func TestAWebhookThatIsKilledMissesNothing(t *testing.T) {
 	})
 	sent.hear(t, agent, 1+3+1)
 	waitFor(t, agent, "webhook "+address+": is tried again, and events wait: no answer: ")
+	until(t, func() string { return get("/metrics") }, func() bool {
+		return strings.Contains(get("/metrics"), "\ntcpleak_output_up{output=\"webhook\"} 0\n")
+	})
 	receiver = h.launch(t, "ready", "webhook-receiver", address, file, "last")
 	select {
 	case <-receiver.ended:
@@ -175,6 +178,10 @@ func TestAWebhookThatIsKilledMissesNothing(t *testing.T) {
 	act(t, func() { spots[4].leak() })
 	arrived(6)
 	waitFor(t, agent, "takes events again")
+	until(t, func() string { return get("/metrics") }, func() bool {
+		all := get("/metrics")
+		return strings.Contains(all, "\ntcpleak_output_up{output=\"webhook\"} 1\n") && strings.Contains(all, "\ntcpleak_output_sent_findings_total{output=\"webhook\"} 6\n")
+	})
 	if got := posted(t, file); len(got.ids) < len(sent.ids)+1 {
 		t.Errorf("%d events arrived for %d, though an answer was lost: %q", len(got.ids), len(sent.ids), got.ids)
 	}
