@@ -83,6 +83,8 @@ missing_for_test() {
 	have ethtool || echo ethtool
 	have tmux || echo tmux
 	have rpm || echo rpm
+	# Alpine has no systemd.
+	have apk || have systemd-analyze || echo systemd-analyze
 	have dnsmasq || echo dnsmasq
 	have dig || echo dig
 	for name in openssl curl nginx wrk tcpreplay; do
@@ -129,6 +131,7 @@ package_of() {
 	dnf:tshark) echo wireshark-cli ;;
 	brew:tshark) echo wireshark ;;
 	*:nfpcapd) echo nfdump ;;
+	*:systemd-analyze) echo systemd ;;
 	*) echo "$1" ;;
 	esac
 }

@@ -29,7 +29,7 @@ func systemdAnalyze(t *testing.T, args ...string) (output string, err error) {
 	t.Helper()
 	program, err := exec.LookPath("systemd-analyze")
 	if err != nil {
-		t.Skip("systemd-analyze is missing: install systemd (where it is not the init already, installing it does no harm)")
+		t.Skip("systemd-analyze is missing: tools/install-deps.sh test installs it, with systemd, which does no harm where it is not the init already")
 	}
 	cmd := exec.Command(program, args...)
 	cmd.Env = append(os.Environ(), "SYSTEMD_PAGER=", "SYSTEMD_COLORS=0", "LC_ALL=C.UTF-8")
