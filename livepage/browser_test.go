@@ -82,7 +82,8 @@ func TestInABrowser(t *testing.T) {
 
 	t.Run("what the script shows is what the server shows", func(t *testing.T) {
 		w := demo(t)
-		const text = `Array.from(document.querySelectorAll("#facts, #finding-list article, #states, #log, #columns, #rows, #numbers, #drawing"), e => e.textContent.replace(/\s+/g, ""))`
+		const text = `Array.from(document.querySelectorAll("#facts, #finding-list article, #states, #log, #columns, #rows, #numbers, #drawing"), 
+			e => { e = e.cloneNode(true); e.querySelectorAll(".command button").forEach(b => b.remove()); return e.textContent.replace(/\s+/g, "") })`
 		without := browser.Open(t, chromium, w.server.URL+"/", browser.WithoutScript())
 		want := browser.Eval[[]string](without, text)
 		browser.Is(without, liveText, "as of then: reload for more")
@@ -106,7 +107,7 @@ func TestInABrowser(t *testing.T) {
 		keepJudging(t, w)
 		b.Do(chromedp.SendKeys(chromedp.CSS("#filter-text"), "state:close_wait"))
 		b.Eventually(states + `.length > 0 && ` + states + `.every(s => s === "CLOSE_WAIT")`)
-		browser.Is(b, `location.search`, "?filter=state%3Aclose_wait")
+		b.Eventually(`location.search === "?filter=state%3Aclose_wait"`)
 		b.Do(chromedp.Click(chromedp.CSS(`#columns a[data-column="id"]`)))
 		b.Eventually(`document.querySelector('#columns a[data-column="id"]').parentElement.getAttribute("aria-sort") === "ascending"`)
 		first := browser.Eval[string](b, ids+"[0]")
@@ -167,6 +168,30 @@ func TestInABrowser(t *testing.T) {
 		b.Do(chromedp.Click(chromedp.CSS("#pause")))
 		b.Eventually(liveText + ` === "live"`)
 		waitFor(t, "there is one again", func() bool { return w.listening() == 1 })
+	})
+
+	t.Run("copies a command", func(t *testing.T) {
+		const button = `document.querySelector("#finding-list .command button")`
+		w := demo(t)
+		b := w.follow(t, func(url string) *browser.Tab { return browser.Open(t, chromium, url+"/") })
+		command := browser.Eval[string](b, `document.querySelector("#finding-list .command code").textContent`)
+		browser.Eval[bool](b, `Object.defineProperty(navigator.clipboard, "writeText", {value: text => { window.copied = text; return Promise.resolve() }}) !== null`)
+		b.Do(chromedp.Click(chromedp.JSPath(button)))
+		b.Eventually(button + `.textContent === "Copied"`)
+		browser.Is(b, `window.copied`, command)
+		// Without a clipboard, as on a page that did not come over TLS.
+		browser.Eval[bool](b, `Object.defineProperty(navigator, "clipboard", {value: undefined}) && document.addEventListener("copy", () => { window.selected = getSelection().toString() }) === undefined`)
+		b.Eventually(button + `.textContent === "Copy"`)
+		b.Do(chromedp.Click(chromedp.JSPath(button)))
+		b.Eventually(`window.selected === ` + fmt.Sprintf("%q", command))
+		// It is there on a connection's own page, and not without script.
+		c := browser.Open(t, chromium, w.server.URL+"/connections/4")
+		browser.Is(c, `document.querySelectorAll(".command button").length > 0`, true)
+		without := browser.Open(t, chromium, w.server.URL+"/", browser.WithoutScript())
+		browser.Is(without, `document.querySelectorAll(".command button").length`, 0)
+		if messages, _ := b.Noted(); len(messages) > 0 {
+			t.Errorf("%q", messages)
+		}
 	})
 
 	t.Run("says that the agent is silent, and comes back to it", func(t *testing.T) {

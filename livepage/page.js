@@ -5,6 +5,32 @@
 "use strict";
 (() => {
   const byId = (id) => document.getElementById(id);
+
+  // Commands are there to be copied. Where the agent is not reached over TLS or on this host, browsers have no clipboard to write to,
+  // and what is selected is copied as by keyboard.
+  const copy = async (code) => {
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+      return "Copied";
+    } catch {
+      getSelection().selectAllChildren(code);
+      return document.execCommand("copy") ? "Copied" : "Selected";
+    }
+  };
+  const copies = (command) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = "Copy";
+    button.setAttribute("aria-label", "Copy the command");
+    button.addEventListener("click", async () => {
+      button.textContent = await copy(command.querySelector("code"));
+      setTimeout(() => { button.textContent = "Copy"; }, 2000);
+    });
+    command.append(button);
+    command.classList.add("copies");
+    return command;
+  };
+  document.querySelectorAll(".command").forEach(copies);
   if (!byId("finding-list")) return; // a connection's own page
 
   const tableEvery = 1900; // ms; the server looks at the connections every second at most
@@ -92,7 +118,7 @@
     el("h3", { id: "f" + f.ID + "-h" }, f.Head),
     el("p", { class: "lead" }),
     el("div", { class: "told" }, el("dl", { class: "facts" }),
-      f.Next && el("div", { class: "doing" }, el("h4", {}, "What to do"), el("p", {}, f.Next, f.Command && ":"), f.Command && el("pre", { class: "command" }, el("code", {}, f.Command))),
+      f.Next && el("div", { class: "doing" }, el("h4", {}, "What to do"), el("p", {}, f.Next, f.Command && ":"), f.Command && copies(el("pre", { class: "command" }, el("code", {}, f.Command)))),
       list(f.Holders).length > 0 && el("div", {}, el("h4", {}, "Who has them open"), el("ul", { class: "holders" }, f.Holders.map((h) => el("li", {}, h))))),
     el("details", { class: "more" }, el("summary", {}, "Why, and the evidence"),
       f.Cause && el("p", {}, f.Cause),
@@ -108,12 +134,14 @@
   const retell = (node, f) => {
     const { Head, Rest, Facts, ...lasting } = f; // these three change with time
     const open = node.querySelector("details[open]") !== null;
-    const focus = node.contains(document.activeElement) ? document.activeElement.getAttribute("href") || "summary" : "";
+    const active = document.activeElement;
+    const focus = node.contains(active) ? active.getAttribute("href") || (active.matches(".command button") ? "command" : "summary") : "";
     node.className = "finding " + f.Severity;
     refill(node, lasting, () => told(f).filter(Boolean));
     if (open) node.querySelector("details").open = true;
     if (focus && !node.contains(document.activeElement)) {
-      const back = focus === "summary" ? node.querySelector("summary") : node.querySelector('a[href="' + CSS.escape(focus) + '"]');
+      const own = { summary: "summary", command: ".command button" };
+      const back = node.querySelector(own[focus] || 'a[href="' + CSS.escape(focus) + '"]');
       if (back) back.focus({ preventScroll: true });
     }
     put(node.querySelector("h3"), Head);
