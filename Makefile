@@ -91,7 +91,7 @@ install: bin/tcpleak ## install under PREFIX (/usr/local); SETCAP=1: to capture 
 	$(if $(DESTDIR),,@tools/setcap.sh "$(PREFIX)/bin/tcpleak" "$(SETCAP)" "$(GROUP)")
 
 # Only where it is missing or older than its sources, so that `make build && sudo make install` compiles nothing as root.
-bin/tcpleak: go.mod $(shell find capture cmd compat config deliver diagnosis host ladder livepage metrics names privilege reassembly report screen sockets tcp tracker -name '*.go' ! -name '*_test.go' -o -name '*.s' -o -path 'report/page/page.*' -o -path 'livepage/page.*' -o -path 'livepage/icon.svg')
+bin/tcpleak: go.mod $(shell find capture cmd compat config deliver diagnosis host ladder livepage metrics names printable privilege reassembly report screen sockets tcp tracker -name '*.go' ! -name '*_test.go' -o -name '*.s' -o -path 'report/page/page.*' -o -path 'livepage/page.*' -o -path 'livepage/icon.svg')
 	$(MAKE) build
 
 clean: ## remove what the other targets built

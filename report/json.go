@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"tcpleak/diagnosis"
+	"tcpleak/printable"
 	"tcpleak/tcp"
 	"tcpleak/tracker"
 )
@@ -561,7 +562,7 @@ func appendJSONString[text string | []byte](b []byte, s text) []byte {
 		switch {
 		case r == '"' || r == '\\':
 			b = append(b, '\\', byte(r))
-		case r == utf8.RuneError && size == 1 || hidden(r):
+		case r == utf8.RuneError && size == 1 || printable.Hidden(r):
 			b = appendEscapedRune(b, r)
 		default:
 			b = append(b, s[i:i+size]...)

@@ -3,29 +3,15 @@ package report
 import (
 	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/olekukonko/tablewriter/pkg/twwidth"
 
+	"tcpleak/printable"
 	"tcpleak/tracker"
 )
 
-// hidden reports whether r is a control character, or one that changes the order or the look of the text around it:
-// terminals obey the former, readers are deceived by the latter.
-func hidden(r rune) bool {
-	return unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co, unicode.Cs)
-}
-
-// Clean returns s fit for a terminal: every character that is hidden or no valid UTF-8 is replaced by "�".
-func Clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		if hidden(r) {
-			return utf8.RuneError
-		}
-		return r
-	}, strings.ToValidUTF8(s, string(utf8.RuneError)))
-}
+// Clean returns s fit for a terminal, as printable.Clean does.
+func Clean(s string) string { return printable.Clean(s) }
 
 // number writes n with commas: 1,234,567.
 func number[N int | uint64](n N) string {

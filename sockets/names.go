@@ -7,8 +7,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
+
+	"tcpleak/printable"
 )
 
 // Bounds on the texts of a process, in characters.
@@ -18,15 +19,9 @@ const (
 	maxCgroup  = 128
 )
 
-// clean returns s in at most n characters, fit for a terminal: characters that control it, or change the order or the look
-// of the text around them, are replaced.
+// clean returns s in at most n characters, fit for a terminal.
 func clean(s string, n int) string {
-	s = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co, unicode.Cs) {
-			return utf8.RuneError
-		}
-		return r
-	}, strings.ToValidUTF8(s, string(utf8.RuneError)))
+	s = printable.Clean(s)
 	count := 0
 	for i := range s {
 		if count++; count == n && utf8.RuneCountInString(s[i:]) > 1 {

@@ -7,6 +7,7 @@
 //	            → config → capture, diagnosis, tracker
 //	            → capture → tcp
 //	            → privilege
+//	report, sockets → printable
 package layering
 
 import (
@@ -31,12 +32,13 @@ const module = "tcpleak"
 // packages under internal/, may import it. Test files are free as well, but for what forbiddenInTests says.
 var rules = map[string][]string{
 	"tcp":        {},
+	"printable":  {},
 	"reassembly": {"tcp"},
 	"compat":     {"tcp"},
 	"tracker":    {"reassembly", "compat", "tcp"},
 	"diagnosis":  {"diagnosis/trend", "tracker", "tcp"},
 	"ladder":     {"diagnosis", "tracker", "reassembly", "tcp"},
-	"report":     {"ladder", "diagnosis", "tracker", "tcp", "github.com/olekukonko/tablewriter"},
+	"report":     {"ladder", "diagnosis", "tracker", "tcp", "printable", "github.com/olekukonko/tablewriter"},
 
 	"report/page": {"report", "ladder", "diagnosis", "tracker", "tcp", "github.com/go-analyze/charts/chartdraw"},
 	"screen": {
@@ -61,7 +63,7 @@ var rules = map[string][]string{
 
 	"names": {"tcp"},
 
-	"sockets": {"tcp", "github.com/vishvananda/netlink", "golang.org/x/sys"},
+	"sockets": {"tcp", "printable", "github.com/vishvananda/netlink", "golang.org/x/sys"},
 
 	"capture": {"tcp", "github.com/google/gopacket", "github.com/klauspost/compress", "golang.org/x/sys/unix"},
 
