@@ -26,8 +26,8 @@ const (
 
 	mostBufferMiB = 2047 // libpcap takes octets in 31 bits
 
-	// leastMemory leaves hardly room for a table.
-	leastMemory = 64 << 20
+	// LeastMemory is what the program must be allowed: with less there is hardly room for a table.
+	LeastMemory = 64 << 20
 
 	leastShare Share = 0.001
 	mostShare  Share = 10
@@ -142,8 +142,8 @@ func (j judge) capturing() {
 		j.failf("max_cpu", "%s is not from %s to %s; off is no bound", a.MaxCPU, leastShare, mostShare)
 	}
 	j.between("max_connections", a.MaxConnections, 1, tracker.MaxMaxConnections)
-	if a.MaxMemory != 0 && a.MaxMemory < leastMemory {
-		j.failf("max_memory", "%s is too little; give at least %s, or 0 for no bound", a.MaxMemory, Size(leastMemory))
+	if a.MaxMemory != 0 && a.MaxMemory < LeastMemory {
+		j.failf("max_memory", "%s is too little; give at least %s, or 0 for no bound", a.MaxMemory, Size(LeastMemory))
 	}
 	if a.TimeWait <= 0 {
 		j.failf("time_wait", "%s is not more than 0", a.TimeWait)

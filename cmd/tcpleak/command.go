@@ -299,7 +299,7 @@ func (o *options) prepare(j *job, filter []string) (err error) {
 	j.limits = tracker.Config{MaxConnections: o.maxConnections, TimeWait: o.timeWait, Seed: rand.Uint64()}
 	mostNames := names.DefaultLimit
 	if o.maxMemory != "" {
-		size, err := parseSize(o.maxMemory)
+		size, err := parseMemory(o.maxMemory)
 		if err != nil {
 			return fmt.Errorf("--max-memory %s: %w", o.maxMemory, err)
 		}
