@@ -3,13 +3,9 @@ package deliver_test
 import (
 	"context"
 	"crypto/tls"
-	"encoding/pem"
 	"net"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -17,7 +13,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	collogpb "go.opentelemetry.io/proto/otlp/collector/logs/v1"
 	colmetricpb "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
-	logpb "go.opentelemetry.io/proto/otlp/logs/v1"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -32,14 +27,10 @@ import (
 // callee takes OTLP over gRPC on loopback, as an OpenTelemetry collector does.
 type callee struct {
 	collogpb.UnimplementedLogsServiceServer
-	url string
-
-	mu      sync.Mutex
-	script  []error // to answer with before it takes anything
-	reject  int64   // how many records of a call it says it has rejected
-	records []*logpb.LogRecord
-	metrics []string // their names
-	sent    []metadata.MD
+	collected
+	url    string
+	script []error // to answer with before it takes anything
+	sent   []metadata.MD
 }
 
 type metricsCallee struct {
@@ -53,7 +44,7 @@ func beCalled(t *testing.T, address string, options ...grpc.ServerOption) *calle
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &callee{url: "http://" + listener.Addr().String()}
+	c := &callee{collected: newCollected(), url: "http://" + listener.Addr().String()}
 	server := grpc.NewServer(options...)
 	collogpb.RegisterLogsServiceServer(server, c)
 	colmetricpb.RegisterMetricsServiceServer(server, metricsCallee{callee: c})
@@ -80,16 +71,7 @@ func (c *callee) Export(ctx context.Context, q *collogpb.ExportLogsServiceReques
 	if err := c.asked(ctx); err != nil {
 		return nil, err
 	}
-	for _, resource := range q.ResourceLogs {
-		for _, scope := range resource.ScopeLogs {
-			c.records = append(c.records, scope.LogRecords...)
-		}
-	}
-	ok := new(collogpb.ExportLogsServiceResponse)
-	if c.reject > 0 {
-		ok.PartialSuccess = &collogpb.ExportLogsPartialSuccess{RejectedLogRecords: c.reject, ErrorMessage: "too old"}
-	}
-	return ok, nil
+	return c.takeLogs(q), nil
 }
 
 func (c metricsCallee) Export(ctx context.Context, q *colmetricpb.ExportMetricsServiceRequest) (*colmetricpb.ExportMetricsServiceResponse, error) {
@@ -98,24 +80,12 @@ func (c metricsCallee) Export(ctx context.Context, q *colmetricpb.ExportMetricsS
 	if err := c.asked(ctx); err != nil {
 		return nil, err
 	}
-	for _, resource := range q.ResourceMetrics {
-		for _, scope := range resource.ScopeMetrics {
-			for _, m := range scope.Metrics {
-				c.metrics = append(c.metrics, m.Name)
-			}
-		}
-	}
-	return new(colmetricpb.ExportMetricsServiceResponse), nil
+	return c.takeMetrics(q), nil
 }
 
 func caller(t *testing.T, e deliver.Endpoint) *deliver.OTLP {
 	t.Helper()
-	o, err := deliver.NewOTLP(deliver.OTLPConfig{Endpoint: e, GRPC: true, Host: "web1"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { o.Close() })
-	return o
+	return exporter(t, deliver.OTLPConfig{Endpoint: e, GRPC: true, Host: "web1"})
 }
 
 // resourceExhausted is a status that says when to come back.
@@ -196,10 +166,7 @@ func TestOTLPByGRPCOverTLSWithAToken(t *testing.T) {
 	// Borrowed: a certificate for 127.0.0.1.
 	lender := httptest.NewTLSServer(nil)
 	defer lender.Close()
-	ca := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: lender.Certificate().Raw}), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	ca := trusting(t, lender)
 	c := beCalled(t, "127.0.0.1:0", grpc.Creds(credentials.NewTLS(&tls.Config{Certificates: lender.TLS.Certificates})))
 	c.script = []error{rpc.Error(codes.Unauthenticated, "Bearer a-token, key very-secret\x1b[2J")}
 	url := strings.Replace(c.url, "http:", "https:", 1)
@@ -272,7 +239,7 @@ func TestOTLPByGRPCMetrics(t *testing.T) {
 	if err := m.Close(t.Context()); err != nil { // sends what stands
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"tcpleak_findings_active"}, c.metrics); diff != "" {
+	if diff := cmp.Diff(map[string]float64{"tcpleak_findings_active": 0}, c.values); diff != "" {
 		t.Errorf("metrics (-want +got):\n%s", diff)
 	}
 	if s := m.Stats(); s.Sent != 1 || s.Lost != 0 || s.LastError != "" {

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -25,18 +24,14 @@ import (
 // collector takes OTLP over HTTP on loopback, as an OpenTelemetry collector does.
 type collector struct {
 	*httptest.Server
-	mu      sync.Mutex
+	collected
 	script  []int // statuses to answer with before it takes anything
-	reject  int64 // how many records of a request it says it has rejected
-	records []*logpb.LogRecord
-	values  map[string]float64 // of gauges, by name and labels
-	who     map[string]string  // attributes of the resource
 	headers []http.Header
 }
 
 func collect(t *testing.T) *collector {
 	t.Helper()
-	c := &collector{values: make(map[string]float64), who: make(map[string]string)}
+	c := &collector{collected: newCollected()}
 	c.Server = httptest.NewServer(c)
 	t.Cleanup(c.Close)
 	return c
@@ -65,42 +60,14 @@ func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		for _, resource := range q.ResourceLogs {
-			for _, a := range resource.Resource.Attributes {
-				c.who[a.Key] = a.Value.GetStringValue()
-			}
-			for _, scope := range resource.ScopeLogs {
-				c.records = append(c.records, scope.LogRecords...)
-			}
-		}
-		ok := &collogpb.ExportLogsServiceResponse{}
-		if c.reject > 0 {
-			ok.PartialSuccess = &collogpb.ExportLogsPartialSuccess{RejectedLogRecords: c.reject, ErrorMessage: "too\nold"}
-		}
-		answer = ok
+		answer = c.takeLogs(&q)
 	case "/v1/metrics":
 		var q colmetricpb.ExportMetricsServiceRequest
 		if err := proto.Unmarshal(body, &q); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		for _, resource := range q.ResourceMetrics {
-			for _, a := range resource.Resource.Attributes {
-				c.who[a.Key] = a.Value.GetStringValue()
-			}
-			for _, scope := range resource.ScopeMetrics {
-				for _, m := range scope.Metrics {
-					for _, point := range m.GetGauge().GetDataPoints() {
-						name := m.Name
-						for _, a := range point.Attributes {
-							name += " " + a.Key + "=" + a.Value.GetStringValue()
-						}
-						c.values[name] = point.GetAsDouble()
-					}
-				}
-			}
-		}
-		answer = &colmetricpb.ExportMetricsServiceResponse{}
+		answer = c.takeMetrics(&q)
 	default:
 		http.NotFound(w, r)
 		return
@@ -117,16 +84,6 @@ func otlpConfig(c *collector) deliver.OTLPConfig {
 	return deliver.OTLPConfig{Endpoint: deliver.Endpoint{URL: c.URL}, Host: "web1", Version: "1.2", Instance: "0123456789abcdef"}
 }
 
-func exporter(t *testing.T, c *collector) *deliver.OTLP {
-	t.Helper()
-	o, err := deliver.NewOTLP(otlpConfig(c))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { o.Close() })
-	return o
-}
-
 // findingsOf are the numbers of the findings that records are about.
 func findingsOf(records []*logpb.LogRecord) (ids []int64) {
 	for _, r := range records {
@@ -141,7 +98,7 @@ func findingsOf(records []*logpb.LogRecord) (ids []int64) {
 
 func TestOTLPRecord(t *testing.T) {
 	c := collect(t)
-	d := start(t, deliver.Config{Output: exporter(t, c)})
+	d := start(t, deliver.Config{Output: exporter(t, otlpConfig(c))})
 	d.Put(raised(3, 3))
 	finish(t, d)
 	if len(c.records) != 1 {
@@ -184,7 +141,7 @@ func TestOTLPRecord(t *testing.T) {
 
 func TestOTLPSeverities(t *testing.T) {
 	c := collect(t)
-	d := start(t, deliver.Config{Output: exporter(t, c)})
+	d := start(t, deliver.Config{Output: exporter(t, otlpConfig(c))})
 	var events []diagnosis.Event
 	for _, severity := range []diagnosis.Severity{diagnosis.Info, diagnosis.Warning, diagnosis.Critical} {
 		e := event(1, diagnosis.Updated)
@@ -207,7 +164,7 @@ func TestOTLPSeverities(t *testing.T) {
 func TestOTLPCollectorThatReturnsGetsAll(t *testing.T) {
 	c := collect(t)
 	c.script = []int{502, 429, 503, 504, 302}
-	d := start(t, deliver.Config{Output: exporter(t, c), Batch: 2, MinBackoff: time.Millisecond, MaxBackoff: time.Millisecond})
+	d := start(t, deliver.Config{Output: exporter(t, otlpConfig(c)), Batch: 2, MinBackoff: time.Millisecond, MaxBackoff: time.Millisecond})
 	d.Put(raised(1, 5))
 	finish(t, d)
 	if diff := cmp.Diff([]int64{1, 2, 3, 4, 5}, findingsOf(c.records)); diff != "" {
@@ -221,7 +178,7 @@ func TestOTLPCollectorThatReturnsGetsAll(t *testing.T) {
 
 func TestOTLPCollectorThatIsDown(t *testing.T) {
 	c := collect(t)
-	o := exporter(t, c)
+	o := exporter(t, otlpConfig(c))
 	c.Close()
 	err := o.Send(t.Context(), itemsOf(t, raised(1, 1)))
 	if err == nil || !strings.HasPrefix(err.Error(), "no answer: dial tcp 127.0.0.1:") || !strings.HasSuffix(err.Error(), "connection refused") {
@@ -234,7 +191,7 @@ func TestOTLPRefusal(t *testing.T) {
 	for _, status := range []int{401, 404, 500} {
 		c := collect(t)
 		c.script = []int{status}
-		d := start(t, deliver.Config{Output: exporter(t, c), Batch: 2})
+		d := start(t, deliver.Config{Output: exporter(t, otlpConfig(c)), Batch: 2})
 		d.Put(raised(1, 3))
 		finish(t, d)
 		if diff := cmp.Diff([]int64{3}, findingsOf(c.records)); diff != "" {
@@ -247,7 +204,7 @@ func TestOTLPRefusal(t *testing.T) {
 func TestOTLPPartialSuccessIsCounted(t *testing.T) {
 	c := collect(t)
 	c.reject = 2
-	d := start(t, deliver.Config{Output: exporter(t, c)})
+	d := start(t, deliver.Config{Output: exporter(t, otlpConfig(c))})
 	d.Put(raised(1, 5))
 	finish(t, d)
 	s := wantStats(t, d, deliver.Stats{Sent: 3, Lost: 2, Refused: 2, Failed: 1})
@@ -263,11 +220,7 @@ func TestOTLPHeaders(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", c.URL+"/")
 	config := otlpConfig(c)
 	config.URL, config.TokenEnv, config.Headers = "", "TCPLEAK_TEST_TOKEN", map[string]string{"X-Key": "k"}
-	o, err := deliver.NewOTLP(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer o.Close()
+	o := exporter(t, config)
 	if err := o.Send(t.Context(), itemsOf(t, raised(1, 1))); err != nil {
 		t.Fatal(err)
 	}

@@ -1,10 +1,8 @@
 package deliver_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -319,19 +317,15 @@ func TestWebhookOverTLSWithAToken(t *testing.T) {
 	server.Config.ErrorLog = log.New(io.Discard, "", 0) // one handshake is to fail
 	server.StartTLS()
 	defer server.Close()
-	dir := t.TempDir()
-	ca, token := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "token")
-	var text bytes.Buffer
-	pem.Encode(&text, &pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	token := filepath.Join(t.TempDir(), "token")
 	write := func(name, text string) {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	write(ca, text.String())
 	write(token, "first-token\n")
 	w, err := deliver.NewWebhook(deliver.WebhookConfig{Endpoint: deliver.Endpoint{
-		URL: server.URL + "/services/T0/B0", Headers: map[string]string{"x-key": "very-secret"}, TokenFile: token, TLS: deliver.TLS{CAFile: ca},
+		URL: server.URL + "/services/T0/B0", Headers: map[string]string{"x-key": "very-secret"}, TokenFile: token, TLS: deliver.TLS{CAFile: trusting(t, server)},
 	}})
 	if err != nil {
 		t.Fatal(err)
