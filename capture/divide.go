@@ -64,32 +64,40 @@ func (d *division) addTo(stats *Stats) {
 //
 // There is no branch on whose a packet is, as the processor would guess it wrong every other time.
 func (s *fileSource) pick(records []record, buf []byte) (mine, rest []record) {
-	const ip = ethernetHeaderLen
 	n, wants := 0, s.division.wants
 	for i := range records {
 		p := &records[i]
-		b := buf[p.at:][:p.kept]
-		if len(b) < ip+ipv4HeaderLen+tcpHeaderLen {
-			return records[:n], records[i:]
-		}
-		var part uint
-		switch w := binary.BigEndian.Uint64(b[12:20]); {
-		case w>>40 == etherIPv4<<8|0x45:
-			if binary.BigEndian.Uint32(b[20:24])&0x1fff00ff != protoTCP {
-				return records[:n], records[i:]
-			}
-			addrs, ports := binary.BigEndian.Uint64(b[26:34]), binary.BigEndian.Uint32(b[34:38])
-			part = tcp.PartOf(addrs>>32^addrs&0xffff_ffff, uint16(ports>>16^ports))
-		case w>>44 == etherIPv6<<4|6 && len(b) >= ip+ipv6HeaderLen+tcpHeaderLen && b[20] == protoTCP:
-			a := b[22:58]
-			addrs := binary.BigEndian.Uint64(a) ^ binary.BigEndian.Uint64(a[8:]) ^ binary.BigEndian.Uint64(a[16:]) ^ binary.BigEndian.Uint64(a[24:])
-			ports := binary.BigEndian.Uint32(a[32:])
-			part = tcp.PartOf(addrs, uint16(ports>>16^ports))
-		default:
+		part := usualPart(buf[p.at:][:p.kept])
+		if part == unusual {
 			return records[:n], records[i:]
 		}
 		records[n] = *p
 		n += int(wants >> part & 1)
 	}
 	return records[:n], records[len(records):]
+}
+
+// unusual is the part of a packet that must be decoded to know whose it is.
+const unusual = tcp.NumParts
+
+// usualPart returns the part of a packet of an Ethernet whose addresses and ports are where they usually are.
+func usualPart(b []byte) uint {
+	const ip = ethernetHeaderLen
+	if len(b) < ip+ipv4HeaderLen+tcpHeaderLen {
+		return unusual
+	}
+	switch w := binary.BigEndian.Uint64(b[12:20]); {
+	case w>>40 == etherIPv4<<8|0x45:
+		if binary.BigEndian.Uint32(b[20:24])&0x1fff00ff != protoTCP {
+			return unusual
+		}
+		addrs, ports := binary.BigEndian.Uint64(b[26:34]), binary.BigEndian.Uint32(b[34:38])
+		return tcp.PartOf(addrs>>32^addrs&0xffff_ffff, uint16(ports>>16^ports))
+	case w>>44 == etherIPv6<<4|6 && len(b) >= ip+ipv6HeaderLen+tcpHeaderLen && b[20] == protoTCP:
+		a := b[22:58]
+		addrs := binary.BigEndian.Uint64(a) ^ binary.BigEndian.Uint64(a[8:]) ^ binary.BigEndian.Uint64(a[16:]) ^ binary.BigEndian.Uint64(a[24:])
+		ports := binary.BigEndian.Uint32(a[32:])
+		return tcp.PartOf(addrs, uint16(ports>>16^ports))
+	}
+	return unusual
 }

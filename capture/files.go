@@ -411,7 +411,20 @@ func (s *fileSource) fill(batch []tcp.Segment, limit int) (n int) {
 		f.count++
 		n += s.take(batch[n:], s.records[:1], p.on, p.data)
 		// One by one is for files that overlap, and for the packet across the end of the buffer.
+		skims := s.skims(f)
 		for before := s.others(); n < len(batch); {
+			if skims != nil {
+				passed := s.packets
+				k := skims.skim(s.records[:min(len(s.records), len(batch)-n)], before, limit-1, s.division.wants, &s.totals)
+				passed = s.packets - passed
+				f.count += passed
+				limit -= int(passed)
+				k = s.takeRun(batch[n:], s.records[:k], skims.on, skims.buf[:skims.end], true)
+				s.segments += uint64(k)
+				if n += k; n == len(batch) {
+					break
+				}
+			}
 			k, on, buf := f.packets.ahead(s.records[:min(len(s.records), len(batch)-n, limit-1)], before)
 			if k == 0 {
 				break
@@ -430,6 +443,15 @@ func (s *fileSource) fill(batch []tcp.Segment, limit int) (n int) {
 		}
 	}
 	return n
+}
+
+// skims returns the reader of f if s wants only parts of what it reads, and that is plain.
+func (s *fileSource) skims(f *file) *pcapReader {
+	r, ok := f.packets.(*pcapReader)
+	if !ok || s.division == nil || s.copier != nil || r.on.link != linkEthernet || r.on.filter != nil {
+		return nil
+	}
+	return r
 }
 
 // others returns the time of the earliest packet of any file but the first active one.

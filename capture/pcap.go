@@ -7,6 +7,8 @@ import (
 	"io"
 	"math"
 	"math/bits"
+
+	"tcpleak/tcp"
 )
 
 // packet is one packet of a capture, before it is decoded.
@@ -210,6 +212,51 @@ func (r *pcapReader) ahead(records []record, before int64) (n int, on *tap, buf 
 	}
 	r.packets += uint64(n)
 	return n, r.on, buf
+}
+
+// skim is ahead for a source that wants only some parts of the packets of an Ethernet. It passes over at most limit packets, and
+// stops before one that must be decoded to know whose it is; it counts and numbers those that it passes over in seen, and
+// returns how many are wanted.
+//
+// To look at each packet once, and not for its length, its number and its part in turn, saves a thirtieth of the time for a
+// capture of packets cut off at 96 octets.
+func (r *pcapReader) skim(records []record, before int64, limit int, wants tcp.Parts, seen *totals) (n int) {
+	buf := r.buf[:r.end]
+	first, last, number := seen.first, seen.last, seen.packets
+	if number == 0 {
+		first, last = math.MaxInt64, math.MinInt64
+	}
+	at := r.pos
+	for n < len(records) && limit > 0 && len(buf)-at >= pcapPacketHeaderLen {
+		h := (*[pcapPacketHeaderLen]byte)(buf[at:])
+		sec, frac := binary.LittleEndian.Uint32(h[0:4]), binary.LittleEndian.Uint32(h[4:8])
+		kept, wire := binary.LittleEndian.Uint32(h[8:12]), binary.LittleEndian.Uint32(h[12:16])
+		if r.swapped {
+			sec, frac = bits.ReverseBytes32(sec), bits.ReverseBytes32(frac)
+			kept, wire = bits.ReverseBytes32(kept), bits.ReverseBytes32(wire)
+		}
+		time := int64(sec)*1e9 + int64(frac)*r.nanos
+		at += pcapPacketHeaderLen
+		if int64(kept) > int64(len(buf)-at) || kept > maxPacket || time >= before {
+			break
+		}
+		part := usualPart(buf[at:][:kept])
+		if part == unusual {
+			break
+		}
+		limit--
+		number++
+		first, last = min(first, time), max(last, time)
+		records[n] = record{time: time, at: uint32(at), kept: kept, wire: wireLength(wire, r.fcs), number: number}
+		n += int(wants >> part & 1) // no branch: the processor would guess it wrong every other time
+		at += int(kept)
+		r.pos = at
+	}
+	if passed := number - seen.packets; passed > 0 {
+		r.packets += passed
+		seen.first, seen.last, seen.packets = first, last, number
+	}
+	return n
 }
 
 // oversize passes over what does not fit the window. Moving on overwrites it, so the head of the packet is kept apart.
