@@ -26,9 +26,11 @@ type Analysis struct {
 	Quality  Quality
 	Counts   Counts
 
-	rules     *Rules
-	list      tracker.Listing
-	now       int64
+	rules *Rules
+	list  tracker.Listing
+	made  int64 // see Made
+	now   int64 // ns since 1970
+	due
 	crowd     *crowd
 	forgotten uint64 // connections that never completed, to stay within the limits
 	leaks     map[key][]*leak
@@ -59,7 +61,7 @@ type group struct {
 	port     uint16
 	ports    bool  // a culprit has used several
 	overflow bool  // it stands for groups beyond maxGroups
-	newest   int64 // when it last held, or happened, ns since 1970
+	newest   int64 // when it last held, or happened, ns since 1970; never if it still holds
 }
 
 // Analyze judges what t holds at now, in ns since 1970. It is a function of its arguments, whatever the number of
@@ -68,12 +70,16 @@ type group struct {
 // of the call it takes 11 octets for each of a million open connections; 44 where one in 40 has a finding; 124 where all there
 // is may leak (BenchmarkAnalyze).
 func (r *Rules) Analyze(t *tracker.Table, now int64, capture Capture) *Analysis {
-	a := &Analysis{
-		Quality: Quality{Capture: capture}, rules: r, list: t.List(), now: now,
-		leaks: make(map[key][]*leak), groups: make(map[key]*group), forgotten: t.Stats().Evicted.Attempts,
-	}
+	a := r.analysis(t, now, capture)
 	a.conclude(a.survey())
 	return a
+}
+
+func (r *Rules) analysis(t *tracker.Table, now int64, capture Capture) *Analysis {
+	return &Analysis{
+		Quality: Quality{Capture: capture}, rules: r, list: t.List(), made: now, now: now, due: noneDue,
+		leaks: make(map[key][]*leak), groups: make(map[key]*group), forgotten: t.Stats().Evicted.Attempts,
+	}
 }
 
 // conclude finds what is wrong, after a survey.
@@ -82,7 +88,7 @@ func (a *Analysis) conclude(parts []part) {
 	a.judge(parts)
 	a.addPiles()
 	if k := (key{kind: CaptureGap}); a.Quality.Dropped > 0 && a.groups[k] == nil && !a.rules.muted[CaptureGap] {
-		a.groups[k] = &group{finding: Finding{key: k, Since: a.crowd.first, Certainty: tracker.Confirmed}, newest: a.now}
+		a.groups[k] = &group{finding: Finding{key: k, Since: a.crowd.first, Certainty: tracker.Confirmed}, newest: never}
 	}
 	a.finish()
 }
@@ -252,7 +258,7 @@ func (a *Analysis) addPiles() {
 	for k, p := range a.crowd.piles {
 		if limit := a.rules.thresholds[TimeWaitPressure].Count; len(p.waits) >= limit {
 			if n, from, last := peak(p.waits, timeWait, limit); n >= limit {
-				a.addPile(TimeWaitPressure, k, p, n, from, min(last+timeWait, a.now))
+				a.addPile(TimeWaitPressure, k, p, n, from, last+timeWait)
 			}
 		}
 		if limit := a.rules.churnLimit(); len(p.shorts) >= limit {
@@ -278,7 +284,7 @@ func (a *Analysis) addPile(kind Kind, pair pairKey, p *pile, n int, from, newest
 }
 
 // newest returns when what a finding says was last so.
-func (a *Analysis) newest(k key) int64 { return a.groups[k].newest }
+func (a *Analysis) newest(k key) int64 { return min(a.groups[k].newest, a.now) }
 
 // finish turns the groups into findings, numbered from the worst.
 func (a *Analysis) finish() {
@@ -340,23 +346,20 @@ func (a *Analysis) describe(g *group, example *tracker.Connection) {
 		}
 	}
 	f.Culprits = len(g.culprits)
-	age := ""
 	if !g.rule.moment {
+		f.lasts = g.held.ended == 0
 		f.For = time.Duration(cmp.Or(g.held.ended, a.now) - f.Since)
 		f.ForAtLeast = s.x.SinceAtLeast && !g.rule.seen
-		age = Age(f.For)
-		if f.ForAtLeast {
-			age = "at least " + age
-		}
 	}
 	if f.Kind == Refused && f.Count >= a.rules.thresholds[Refused].Count {
 		f.Severity = about.Worst
 	}
-	f.Summary, f.Cause, f.Evidence = g.rule.summary(s, age), g.rule.cause(s), g.rule.evidence(s)
+	f.summary, f.Cause, f.Evidence = g.rule.summary(s, agePlace), g.rule.cause(s), g.rule.evidence(s)
 	f.Next, f.Command = g.rule.next(s)
 	if g.overflow {
-		f.Summary = "Too many to be told apart; one of them: " + f.Summary
+		f.summary = "Too many to be told apart; one of them: " + f.summary
 	}
+	f.tellAge()
 }
 
 func (a *Analysis) describeCrowd(g *group, example *tracker.Connection) {
@@ -365,7 +368,7 @@ func (a *Analysis) describeCrowd(g *group, example *tracker.Connection) {
 	switch f.Kind {
 	case SYNFlood:
 		flood := a.crowd.floods[service]
-		f.Since, f.For, g.newest = flood.start, time.Duration(a.now-flood.start), flood.end
+		f.Since, f.For, f.lasts, g.newest = flood.start, time.Duration(a.now-flood.start), true, flood.end
 		f.Culprit.Addr, f.Culprits = flood.only, flood.sources
 		f.Summary = fmt.Sprintf("%d handshakes with %s were half-open at once, from %d addresses; %d completed meanwhile.",
 			flood.peak, service, flood.sources, flood.completed.Load())
@@ -417,7 +420,7 @@ func (a *Analysis) describeCrowd(g *group, example *tracker.Connection) {
 		f.Next, f.Command = "Capture again with a filter, a short snap length and a larger buffer", "tcpdump -i INTERFACE -s 96 -B 65536 -w FILE FILTER"
 	case Leak:
 		l := a.leaks[f.key][0]
-		f.Since, f.For, g.newest = l.since, time.Duration(a.now-l.since), a.now
+		f.Since, f.For, f.lasts, g.newest = l.since, time.Duration(a.now-l.since), true, never
 		f.Growth = &l.growth
 		f.Certainty = example.Ends[l.role].Certainty
 		if l.idle {

@@ -95,7 +95,7 @@ var rules = []rule{
 		kind: ResetAfterIdle, moment: true, seen: true, looksFor: reset,
 		holds: func(s *suspect) (held, bool) {
 			x, y := &s.x.Facts, &s.peer.Facts
-			return held{since: x.Asked.Time, counts: s.now - int64(x.AskedIdle)}, x.Asked.Seen() && y.RST.Seen() && y.RST.Time >= x.Asked.Time &&
+			return held{since: x.Asked.Time, counts: x.Asked.Time - int64(x.AskedIdle), ended: x.Asked.Time}, x.Asked.Seen() && y.RST.Seen() && y.RST.Time >= x.Asked.Time &&
 				y.Last.Seen() && y.Last.Time < x.Asked.Time && !y.FIN.Seen()
 		},
 		culprit: peer,

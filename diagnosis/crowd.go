@@ -53,24 +53,26 @@ type port struct {
 	slotted    *handshakes // those of slot
 	handshakes map[int64]*handshakes
 
-	halfOpen int // handshakes that hang
-	left     int // connections that may have been left behind
-	lived    int // connections of which the search for leaks must know, by one goroutine
+	halfOpen int   // handshakes that hang
+	left     int   // connections that may have been left behind
+	leavable int   // those, and the ones that may be once they have been silent for longer
+	began    int64 // the last time that a connection opened or entered CLOSE_WAIT, ns since 1970; 0 if all were before the capture
+	lived    int   // connections of which the search for leaks must know, by one goroutine
 	lives    []life
 }
 
 // handshakes counts those whose ACK passed the capture within an overflowTime.
 type handshakes struct{ acked, ignored int }
 
-// span is a handshake that hangs, from the SYN-ACK until the server gives it up.
+// span is a handshake that hangs, from the SYN-ACK until the server gives it up, or never if it has not.
 type span struct {
 	from, to int64
 	client   tcp.Addr
 }
 
-func spanOf(c *tracker.Connection, now int64) span {
+func spanOf(c *tracker.Connection) span {
 	server := &c.Ends[tracker.Server]
-	return span{server.Facts.SYN.Time, cmp.Or(gaveUp(server), now), c.Ends[tracker.Client].Addr}
+	return span{server.Facts.SYN.Time, cmp.Or(gaveUp(server), never), c.Ends[tracker.Client].Addr}
 }
 
 // pairKey is a client's address and the service that it uses.
@@ -165,7 +167,7 @@ type flood struct {
 	peak      int
 	start     int64
 	peakAt    int64
-	end       int64 // of the last of them
+	end       int64 // of the last of them, or never
 	sources   int
 	only      tcp.Addr     // the source, if there is one
 	completed atomic.Int64 // handshakes that began between start and peakAt
@@ -245,6 +247,10 @@ func (w *crowd) add(c *tracker.Connection) bool {
 		if l.matters(w.now) {
 			p.lived++
 		}
+		if l.leavable() {
+			p.leavable++
+		}
+		p.began = max(p.began, l.start, l.closeWait(tracker.Client), l.closeWait(tracker.Server))
 		if !waits && !short && !left {
 			break
 		}
@@ -285,6 +291,8 @@ func (p *port) merge(o *port) {
 	p.completed += o.completed
 	p.halfOpen += o.halfOpen
 	p.left += o.left
+	p.leavable += o.leavable
+	p.began = max(p.began, o.began)
 	for at, h := range o.handshakes {
 		q := p.at(at)
 		q.acked += h.acked

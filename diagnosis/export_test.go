@@ -19,10 +19,7 @@ func Workers(t testing.TB, n int) {
 
 // AnalyzeAtLength is Analyze without short cuts: everyone is a suspect, and everything may be too many.
 func (r *Rules) AnalyzeAtLength(t *tracker.Table, now int64, capture Capture) *Analysis {
-	a := &Analysis{
-		Quality: Quality{Capture: capture}, rules: r, list: t.List(), now: now,
-		leaks: make(map[key][]*leak), groups: make(map[key]*group),
-	}
+	a := r.analysis(t, now, capture)
 	parts := a.survey()
 	parts[0].suspects = nil
 	for i := range a.list.Len() {
@@ -38,7 +35,7 @@ func (r *Rules) AnalyzeAtLength(t *tracker.Table, now int64, capture Capture) *A
 		s.limit, s.reached = 0, true
 	}
 	for _, p := range a.crowd.ports {
-		p.left, p.halfOpen = 1<<30, 1<<30
+		p.left, p.halfOpen, p.began = 1<<30, 1<<30, a.now
 	}
 	a.conclude(parts)
 	return a
@@ -59,3 +56,6 @@ func (r *Rules) Overlooked(c *tracker.Connection, now int64) []Kind {
 	}
 	return kinds
 }
+
+// Looks reports whether leaks are to be looked for again soon, although nothing more is heard.
+func (a *Analysis) Looks() bool { return !a.rules.muted[Leak] && a.crowd.nextLook() != never }

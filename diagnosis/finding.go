@@ -4,6 +4,7 @@ package diagnosis
 import (
 	"cmp"
 	"net/netip"
+	"strings"
 	"time"
 
 	"tcpleak/tcp"
@@ -83,7 +84,33 @@ type Finding struct {
 	Evidence    []Evidence     // of the oldest
 	Holders     []Holder       // on this host: who has the sockets at fault open; the first of them
 
-	key key
+	key     key
+	lasts   bool   // For grows with time
+	summary string // Summary, with agePlace for the time that it has lasted; "" if that is not in it
+}
+
+// agePlace is in no text: those of packets are addresses.
+const agePlace = "\x00"
+
+// tellAge writes Summary.
+func (f *Finding) tellAge() {
+	age := Age(f.For)
+	if f.ForAtLeast {
+		age = "at least " + age
+	}
+	f.Summary = strings.Replace(f.summary, agePlace, age, 1)
+}
+
+// At returns f as it stands at now, in ns since 1970, if nothing has happened to it since it was found: only older.
+func (f *Finding) At(now int64) Finding {
+	g := *f
+	if g.lasts {
+		g.For = time.Duration(now - g.Since)
+		if g.summary != "" {
+			g.tellAge()
+		}
+	}
+	return g
 }
 
 // NextStep is Next and Command in one sentence.

@@ -15,7 +15,8 @@ const (
 	// askedTimes is how many times as many SYNs as half-open handshakes it takes, within askedWindow.
 	askedTimes  = 10
 	askedWindow = int64(10 * time.Second)
-	// repeatTime is when a client has surely repeated its SYN: the first time is after 1 s (RFC 6298 2.1), after 3 s by RFC 1122.
+	// repeatTime is after how long a client has surely repeated its SYN: the first time is after 1 s (RFC 6298 2.1), after 3 s by RFC 1122. As long,
+	// an end in SYN_SENT has not given up: so an analysis knows when more count.
 	repeatTime = int64(3500 * time.Millisecond)
 	// askedShare is how many times as many these SYNs are as those that were repeated and handshakes that completed.
 	askedShare = 3
@@ -78,12 +79,12 @@ func (w *crowd) findAsked(parts []part) {
 func (w *crowd) asked(run []ask) *flood {
 	// Where attempts are forgotten, those that are held may all be too young to have been repeated.
 	settled := w.now - repeatTime
-	if w.forgotten > 0 && run[0].start > settled {
-		settled = w.now
+	if w.forgotten > 0 && run[0].start >= settled {
+		settled = w.now + 1
 	}
 	var f flood
 	first, once, from, to := 0, 0, 0, 0
-	counts := func(a *ask) bool { return a.once() && a.start <= settled }
+	counts := func(a *ask) bool { return a.once() && a.start < settled }
 	for i := range run {
 		for ; run[first].start < run[i].start-askedWindow; first++ {
 			if counts(&run[first]) {

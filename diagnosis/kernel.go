@@ -53,7 +53,7 @@ func (r *Rules) FromKernel(old []Socket, disagreements []Disagreement, now int64
 		if first = f == nil; first {
 			about, _ := Explain(k.kind)
 			f = &Finding{
-				Kind: k.kind, Severity: about.Severity, Certainty: tracker.Confirmed, Since: now, Culprits: 1,
+				Kind: k.kind, Severity: about.Severity, Certainty: tracker.Confirmed, Since: now, lasts: true, Culprits: 1,
 				Culprit: Culprit{Role: k.role, Addr: k.addr}, Service: k.service.addrPort(), key: k,
 			}
 			if k.role == tracker.Server {

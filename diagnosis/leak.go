@@ -34,14 +34,22 @@ const (
 	samples   = 60
 )
 
-// mayBeLeft reports whether l may be left behind, whatever is usual.
-func (l *life) mayBeLeft(now int64) bool {
+// waiting reports whether an end of l is in CLOSE_WAIT.
+func (l *life) waiting() bool {
 	for role := range l.ends {
 		if l.waits[role] && l.ends[role] == 0 {
 			return true
 		}
 	}
-	return l.ends == [2]int64{} && tooQuiet(now-l.last, now-l.start, 0)
+	return false
+}
+
+// leavable reports whether l may be left behind, if not now then when it has been silent for longer.
+func (l *life) leavable() bool { return l.waiting() || l.ends == [2]int64{} }
+
+// mayBeLeft reports whether l may be left behind, whatever is usual.
+func (l *life) mayBeLeft(now int64) bool {
+	return l.waiting() || l.ends == [2]int64{} && tooQuiet(now-l.last, now-l.start, 0)
 }
 
 // matters reports whether the search for leaks must know of l. Of others it would learn nothing: they were gone in less time
@@ -63,7 +71,30 @@ func (l *life) matters(now int64) bool {
 // searched reports whether p may leak, and the capture is long enough to show it.
 func (w *crowd) searched(p *port) bool {
 	limit := w.rules.thresholds[Leak]
-	return p.left >= limit.Count && w.now-w.first >= leastSpan(limit)
+	return p.left >= limit.Count && w.now-w.first >= leastSpan(limit) && w.now < w.calm(p)
+}
+
+// calm returns from when on nothing leaks at p, unless something more is heard. To keep growing over a time is to do so in its last
+// quarter, at the end of which there are more than at its beginning (trend.Grows): then something began in its last three eighths.
+func (w *crowd) calm(p *port) int64 {
+	if p.began <= w.first {
+		return w.first
+	}
+	const margin = time.Microsecond // the samples of a time are a whole number of ns apart
+	return add(w.first, time.Duration((p.began-w.first)/5*8+quietTime)+margin)
+}
+
+// nextLook returns when to look for leaks again, if nothing more is heard: what has been left behind may be seen to grow with every
+// sample of the shortest time that shows it.
+func (w *crowd) nextLook() int64 {
+	next, limit := never, w.rules.thresholds[Leak]
+	for _, p := range w.ports {
+		if calm := w.calm(p); p.leavable >= limit.Count && w.now < calm {
+			sample := max(leastSpan(limit)/(samples-1), 1)
+			next = min(next, calm, max(w.now+sample, w.first+leastSpan(limit)))
+		}
+	}
+	return next
 }
 
 // leastSpan is the least time that shows a leak. A capture of a minute shows a little less than a minute.

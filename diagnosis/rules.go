@@ -1,10 +1,8 @@
 package diagnosis
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
-	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -122,8 +120,21 @@ type suspect struct {
 	role    tracker.Role
 	x, peer *tracker.Endpoint
 	now     int64
+	until   int64 // the earliest threshold that a condition has still to reach, ns since 1970
 	limit   Threshold
 	crowd   *crowd
+}
+
+// reaches reports whether what has held as h says has done so for the threshold. Where that is a matter of time, s remembers when.
+func (s *suspect) reaches(h held) bool {
+	at := add(h.counts, s.limit.Age)
+	if h.ended != 0 {
+		return h.ended >= at
+	}
+	if s.now < at {
+		s.until = min(s.until, at)
+	}
+	return s.now >= at
 }
 
 // held is how long a condition has held, in ns since 1970.
@@ -188,7 +199,7 @@ func (r *Rules) judge(s *suspect, explained bool, yield func(*rule, held) bool) 
 		for role := tracker.Client; role <= tracker.Server; role++ {
 			s.role, s.x, s.peer = role, &c.Ends[role], &c.Ends[role.Peer()]
 			held, ok := rule.holds(s)
-			if !ok || cmp.Or(held.ended, s.now) < add(held.counts, s.limit.Age) {
+			if !ok || !s.reaches(held) {
 				continue
 			}
 			if !yield(rule, held) {
@@ -216,7 +227,7 @@ func (r *rule) key(s *suspect) key {
 	return k
 }
 
-// last returns when r last held for s.
+// last returns when r last held for s, never if it still does.
 func (r *rule) last(s *suspect, h held) int64 {
 	switch {
 	case h.ended != 0:
@@ -226,7 +237,7 @@ func (r *rule) last(s *suspect, h held) int64 {
 	case r.moment:
 		return h.since
 	}
-	return s.now
+	return never
 }
 
 // certainty says how far r may be trusted in s.
@@ -241,7 +252,7 @@ func (r *rule) certainty(s *suspect) tracker.Certainty {
 }
 
 // never is a time that does not come.
-const never = int64(math.MaxInt64)
+const never = tracker.Never
 
 // add returns t+d without wrapping round: a capture's clock may be absurd.
 func add(t int64, d time.Duration) int64 {

@@ -14,6 +14,7 @@ type part struct {
 	crowd    *crowd
 	suspects []uint32        // numbers of the connections that may be part of a finding
 	notable  [Clean][]uint32 // the first of the others, by standing
+	due
 
 	attempts []attempt
 	asks     map[endpoint][]ask
@@ -38,6 +39,7 @@ func (a *Analysis) survey() []part {
 		if i > 0 {
 			a.crowd.merge(parts[i].crowd)
 		}
+		a.due.merge(parts[i].due)
 		a.Quality.merge(&parts[i].quality)
 		a.Counts.merge(&parts[i].counts)
 	}
@@ -45,11 +47,12 @@ func (a *Analysis) survey() []part {
 }
 
 func (a *Analysis) surveyPart(from, to int) part {
-	p := part{crowd: newCrowd(a.rules, a.now, a.list.Len())}
+	p := part{crowd: newCrowd(a.rules, a.now, a.list.Len()), due: noneDue}
 	var c tracker.Connection
-	s := suspect{c: &c, now: a.now}
+	s := suspect{c: &c, now: a.now, until: never}
 	for i := from; i < to; i++ {
 		a.list.View(i, a.now, &c)
+		p.change = min(p.change, c.Until)
 		p.quality.add(&c)
 		p.counts.Add(&c, false)
 		if telling := p.crowd.add(&c); telling || a.rules.suspicious(&s) {
@@ -58,6 +61,7 @@ func (a *Analysis) surveyPart(from, to int) part {
 			p.notable[standing] = append(p.notable[standing], uint32(i))
 		}
 	}
+	p.finding = s.until
 	return p
 }
 
@@ -82,6 +86,9 @@ func (a *Analysis) gather(parts []part) {
 		}
 	}
 	a.findLeaks(searches)
+	if !a.rules.muted[Leak] {
+		a.change = min(a.change, a.crowd.nextLook())
+	}
 }
 
 // gatherSuspects looks at suspects for scans and floods. Of the floods it does not yet know how many handshakes completed.
@@ -116,7 +123,7 @@ func (a *Analysis) gatherSuspects(parts []part) {
 					p.asks[server] = append(p.asks[server], newAsk(&c, once))
 				}
 			case sort == hanging && w.floods[server] != nil:
-				p.spans = append(p.spans, floodSpan{server, spanOf(&c, a.now)})
+				p.spans = append(p.spans, floodSpan{server, spanOf(&c)})
 			}
 		}
 	})
@@ -254,18 +261,23 @@ func (a *Analysis) judge(parts []part) {
 	judged := make([]struct {
 		seen    []seen
 		matches []match
+		until   int64
 	}, workersFor(n))
+	for i := range judged {
+		judged[i].until = never
+	}
 	for from := 0; from < n; from += batch * len(judged) {
 		share(len(judged), min(batch*len(judged), n-from), func(worker, begin, end int) {
 			j := &judged[worker]
 			j.seen, j.matches = j.seen[:0], j.matches[:0]
 			var c tracker.Connection
-			s := suspect{c: &c, now: a.now, crowd: a.crowd}
+			s := suspect{c: &c, now: a.now, until: j.until, crowd: a.crowd}
 			for i := from + begin; i < from+end; i++ {
 				a.list.View(number(i), a.now, &c)
 				a.match(&s, func(m match) { j.matches = append(j.matches, m) })
 				j.seen = append(j.seen, seen{uint32(number(i)), StandingOf(&c, false), c.ID, c.Start, len(j.matches)})
 			}
+			j.until = s.until
 		})
 		for i := range judged {
 			matches := 0
@@ -275,6 +287,9 @@ func (a *Analysis) judge(parts []part) {
 				matches = c.matches
 			}
 		}
+	}
+	for i := range judged {
+		a.finding = min(a.finding, judged[i].until)
 	}
 	for standing := range a.notable {
 		for i := range parts {

@@ -103,9 +103,9 @@ func (w why) appendTo(b []byte) []byte {
 	return b
 }
 
-// conclude says in which state the endpoint of direction dir is at now.
-func (p *part) conclude(c *conn, dir int, now int64) conclusion {
-	m := moment{x: &c.dirs[dir], y: &c.dirs[1-dir], now: now, crossing: c.crossing(dir)}
+// conclude says in which state the endpoint of direction dir is at a moment.
+func (p *part) conclude(c *conn, dir int, at *clock) conclusion {
+	m := moment{x: &c.dirs[dir], y: &c.dirs[1-dir], clock: at, crossing: c.crossing(dir)}
 	v, sure := p.judge(c, dir, m)
 	switch {
 	case v.state == tcp.Unknown || m.x.Packets == 0 && v.state != tcp.Listen || !c.openingSeen():
@@ -127,7 +127,7 @@ func (p *part) doubtful(c *conn, dir int, m moment, state tcp.State) bool {
 	forged := c.left[dir].at.Time > x.Last.Time && !m.stillLeft(c.left[dir])
 	// Y has tried to open another with the same addresses and ports, which X should have answered.
 	again := c.left[1-dir]
-	unanswered := again.asked != 0 && (again.repeated || x.Last.Time <= again.asked && m.now-again.asked > delayedACK+m.crossing)
+	unanswered := again.asked != 0 && (again.repeated || x.Last.Time <= again.asked && m.clock.past(again.asked, delayedACK+m.crossing))
 	return p.dropped || odd || unanswered || forged || !x.HasSYN() || !y.HasSYN() || x.Doubtful(y) || y.Doubtful(x) || m.silent()
 }
 
@@ -148,7 +148,7 @@ func (p *part) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
 		}
 		return v, r.Stamped
 	}
-	if c.older != none && c.openAttempt() && p.forged(c, dir, m.now) {
+	if c.older != none && c.openAttempt() && p.forged(c, dir, m.clock) {
 		return conclusion{why: why{becauseForged, x.Syn.Packet()}}, false
 	}
 	if p.oldSYN(c, dir) {
@@ -179,7 +179,7 @@ func (p *part) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
 		if y.HasSYN() {
 			first = min(first, y.Syn.Time)
 		}
-		if patience := synRepeats + (x.SynLast-first)*9/8; !y.FirstAck.Seen() && m.now-x.Last.Time > patience {
+		if patience := synRepeats + (x.SynLast-first)*9/8; !y.FirstAck.Seen() && m.clock.past(x.Last.Time, patience) {
 			v.state, v.since, v.why.reason = tcp.Closed, x.Last.Time+patience, becauseGaveUp
 			return v, false
 		}
@@ -189,7 +189,7 @@ func (p *part) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
 		if _, earlier, ok := p.earlierSYNs(c, dir); ok && x.SYNs == 1 {
 			patience = max(patience, (x.SynLast-earlier)*9/4)
 		}
-		if x.HasSYN() && m.now-x.SynLast > patience {
+		if x.HasSYN() && m.clock.past(x.SynLast, patience) {
 			v.state, v.since, v.why.reason = tcp.Closed, x.SynLast+patience, becauseGaveUp
 		}
 		return v, false
@@ -204,7 +204,7 @@ func (p *part) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
 		if x.Packets > 0 {
 			lastFIN = max(x.SentLast, min(y.SentLast, x.Last.Time))
 		}
-		if m.now-lastFIN >= int64(p.cfg.TimeWait) {
+		if m.clock.past(lastFIN, int64(p.cfg.TimeWait)-1) {
 			v.state, v.since, v.why.reason = tcp.Closed, lastFIN+int64(p.cfg.TimeWait), becauseTimedOut
 		}
 		return v, false
@@ -214,11 +214,11 @@ func (p *part) judge(c *conn, dir int, m moment) (v conclusion, sure bool) {
 
 // forged reports whether the SYN of direction dir of c, which the peer answered within an older connection, was sent by
 // somebody else.
-func (p *part) forged(c *conn, dir int, now int64) bool {
+func (p *part) forged(c *conn, dir int, at *clock) bool {
 	var buf conn
 	old := p.load(c.older, &buf)
 	d := old.directionOf(c.ends[dir])
-	m := moment{x: &old.dirs[d], y: &old.dirs[1-d], now: now, crossing: old.crossing(d)}
+	m := moment{x: &old.dirs[d], y: &old.dirs[1-d], clock: at, crossing: old.crossing(d)}
 	left := old.left[d]
 	return left.proven && left.at.Packet() == c.dirs[dir].Syn.Packet() && !m.stillLeft(left)
 }
@@ -351,9 +351,11 @@ func (p *part) viewAny(index uint32, now int64, v *Connection) {
 		client = p.guessClient(c)
 	}
 	x, y := &c.dirs[client], &c.dirs[1-client]
-	ends := [2]conclusion{p.conclude(c, client, now), p.conclude(c, 1-client, now)}
+	at := clockAt(now)
+	ends := [2]conclusion{p.conclude(c, client, &at), p.conclude(c, 1-client, &at)}
 	v.ID, v.Ref, v.Encap, v.Start = id, Ref{id, p.placeOf(index)}, c.encap, c.start.Time
 	v.Last = max(x.Last.Time, y.Last.Time, x.ResetLast.Time, y.ResetLast.Time)
+	v.Until = at.until
 	v.RolesGuessed, v.FirstFrom = !known, Role(client)
 	v.Opened, v.ClosedFirst, v.EndedBy = opened(x, y), closedFirst(x, y), endedBy(x, y, &ends)
 	v.Ends[Client].view(c.ends[client], x, y, &ends[0])

@@ -39,11 +39,13 @@ func (p *part) viewEnded(r *record, index uint32, now int64, v *Connection) bool
 	default:
 		v.ClosedFirst = BothClosed
 	}
+	clock := clockAt(now)
 	for role := range ends {
 		e := &v.Ends[role]
 		e.Addr, e.Port = p.address(r, role), r.port[role]
-		e.viewEnded(&ends[role], &ends[1-role], answered[role], now, int64(p.cfg.TimeWait))
+		e.viewEnded(&ends[role], &ends[1-role], answered[role], &clock, int64(p.cfg.TimeWait))
 	}
+	v.Until = clock.until
 	// The last octet of each is its FIN.
 	v.Ends[Client].Facts.PastFIN = past(&ends[Client], x.Next-1, &ends[Server])
 	v.Ends[Server].Facts.PastFIN = past(&ends[Server], y.Next-1, &ends[Client])
@@ -65,14 +67,14 @@ func past(x *reassembly.Ended, fin tcp.Seq, y *reassembly.Ended) uint32 {
 
 // viewEnded fills in the end that sent x and received y, but for its address and PastFIN; answered says that its FIN came
 // after the peer's.
-func (e *Endpoint) viewEnded(x, y *reassembly.Ended, answered bool, now, timeWait int64) {
+func (e *Endpoint) viewEnded(x, y *reassembly.Ended, answered bool, clock *clock, timeWait int64) {
 	e.Certainty, e.SinceAtLeast, e.GaveUp, e.Odd = Presumed, false, false, Oddities{}
 	// As in judge.
 	lastFIN := max(x.FinSent.Time, min(y.FinSent.Time, x.Last.Time))
 	switch {
 	case answered:
 		e.State, e.Since, e.why = tcp.Closed, y.AckReached.Time, why{becauseLastAcked, y.AckReached.Packet()}
-	case now-lastFIN >= timeWait:
+	case clock.past(lastFIN, timeWait-1):
 		e.State, e.Since, e.why = tcp.Closed, lastFIN+timeWait, why{becauseTimedOut, later(x.AckReached, y.AckReached).Packet()}
 	default:
 		at := later(x.AckReached, y.AckReached)

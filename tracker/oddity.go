@@ -94,7 +94,8 @@ func (p *part) noteReuse(index uint32, s *tcp.Segment) {
 		return // an attempt after another that failed
 	}
 	dir := old.direction(s)
-	switch p.conclude(old, 1-dir, s.Time).state {
+	at := clockAt(s.Time)
+	switch p.conclude(old, 1-dir, &at).state {
 	case tcp.Established, tcp.FinWait1, tcp.FinWait2, tcp.CloseWait, tcp.Closing, tcp.LastAck:
 		p.note(index, 0, SYNInside, reassembly.MarkOf(s))
 		old.disputed[1-dir] = s.Time

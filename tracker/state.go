@@ -72,7 +72,7 @@ func decided(f, doubts facts) bool {
 // moment is one endpoint X, seen at one time.
 type moment struct {
 	x, y     *reassembly.Direction
-	now      int64 // ns since 1970
+	clock    *clock
 	crossing int64 // ns: how long what X sends may still ignore what passed the capture on its way to X
 }
 
@@ -259,7 +259,7 @@ func (m moment) delivered(covered reassembly.Mark, sent int64) (is, sure bool) {
 	if m.y.Last.Time+m.crossing < sent {
 		return false, m.keepsRepeating(2, sent)
 	}
-	return m.now-sent > m.patience(), false
+	return m.clock.past(sent, m.patience()), false
 }
 
 // patience is the silence after a retransmission that shows that it was the last: twice the last interval, as timers
@@ -268,24 +268,24 @@ func (m moment) patience() int64 { return max(m.x.Gap*9/4, minPresumedLost) }
 
 // keepsRepeating reports whether X has shown by repeating that it is not acknowledged, and is not yet due to repeat again.
 func (m moment) keepsRepeating(times uint16, last int64) bool {
-	return times > 1 && m.now-last <= m.x.Gap
+	return times > 1 && !m.clock.past(last, m.x.Gap)
 }
 
 // silent reports whether X owes an answer: Y repeats something, or probes, and X does not react.
 func (m moment) silent() bool {
 	x, y := m.x, m.y
-	if x.Last.Time < y.ProbeLast && (y.Probes > 1 || m.now-y.ProbeLast > delayedACK) {
+	if x.Last.Time < y.ProbeLast && (y.Probes > 1 || m.clock.past(y.ProbeLast, delayedACK)) {
 		return true
 	}
 	// X gives up without a packet when no answer to its probes arrives.
-	if x.Probes > 0 && x.Last.Time <= x.ProbeLast && m.now-x.ProbeLast > delayedACK {
+	if x.Probes > 0 && x.Last.Time <= x.ProbeLast && m.clock.past(x.ProbeLast, delayedACK) {
 		return true
 	}
-	if (y.Outstanding(x) || x.Last.Time < y.SentLast) && m.now-y.SentLast > delayedACK+m.crossing {
+	if (y.Outstanding(x) || x.Last.Time < y.SentLast) && m.clock.past(y.SentLast, delayedACK+m.crossing) {
 		return true
 	}
 	// Y may go on with something else before it repeats what X has not answered.
-	if x.Last.Time < y.Asked.Time && m.now-y.Asked.Time > delayedACK+m.crossing {
+	if x.Last.Time < y.Asked.Time && m.clock.past(y.Asked.Time, delayedACK+m.crossing) {
 		return true
 	}
 	// What X has acknowledged it acknowledges again when it comes again: Y has repeated it twice, or more.
@@ -302,7 +302,7 @@ func (m moment) stillLeft(l leaving) bool {
 	if !l.at.Seen() || m.x.Last.Time > l.at.Time+reorder {
 		return false
 	}
-	return !l.proven || l.repeated || m.now-l.at.Time < synRepeats || m.y.Last.Time <= l.at.Time || m.x.ResetLast.Time >= m.y.Last.Time
+	return !l.proven || l.repeated || !m.clock.past(l.at.Time, synRepeats-1) || m.y.Last.Time <= l.at.Time || m.x.ResetLast.Time >= m.y.Last.Time
 }
 
 // endedBySelf returns the RST by which X left the connection.

@@ -187,6 +187,7 @@ type Connection struct {
 	RolesGuessed bool // the opening was not seen: which end is the client is a guess
 	FirstFrom    Role // who sent its first segment
 	Start, Last  int64
+	Until        int64       // when it may stand otherwise although no segment has come, ns since 1970; or Never
 	HandshakeRTT int64       // ns from the first SYN to the ACK that completes the handshake; 0 is unknown
 	Ends         [2]Endpoint // indexed by Role
 
