@@ -31,20 +31,22 @@ func (a *Analysis) NextFindingOf(c *tracker.Connection, now int64) int64 {
 		return never
 	}
 	s := suspect{c: c, now: now, until: never, crowd: a.crowd}
-	if a.rules.suspicious(&s) {
-		return now
-	}
+	a.rules.judge(&s, false, func(r *rule, _ held) bool {
+		if !a.rules.muted[r.kind] {
+			s.until = now
+		}
+		return true
+	})
 	return s.until
 }
 
 // Later returns a as it stands at now, in ns since 1970, which is before NextChange, at the cost of its findings: only time has
-// passed. The table must not have taken in anything since. Holders are left out, and names of services are those of a.
+// passed. The table must not have taken in anything since. Names and processes are those of a.
 func (a *Analysis) Later(now int64) *Analysis {
 	b := *a
 	b.now, b.Findings = now, make([]Finding, len(a.Findings))
 	for i := range a.Findings {
 		b.Findings[i] = a.Findings[i].At(now)
-		b.Findings[i].Holders = nil
 	}
 	return &b
 }

@@ -22,7 +22,7 @@ func (m *model) findingLines(height, preview int) []string {
 		widths[i] = len(head[i])
 	}
 	for i := range seen {
-		g := &seen[i]
+		g := seen[i].At(f.Now)
 		count := ""
 		if g.Count > 0 {
 			count = compact(uint64(g.Count))
@@ -31,7 +31,7 @@ func (m *model) findingLines(height, preview int) []string {
 		if g.For > 0 {
 			age = l.lasted(g.For, g.ForAtLeast)
 		}
-		cells[i] = []string{g.Severity.String(), report.Clean(string(g.Kind)), report.Clean(l.culprit(g)), count,
+		cells[i] = []string{g.Severity.String(), report.Clean(string(g.Kind)), report.Clean(l.culprit(&g)), count,
 			clock(g.Since, f.Now, m.screen.opt.Location), age}
 		for c, cell := range cells[i] {
 			widths[c] = max(widths[c], ansi.StringWidth(cell))
@@ -104,7 +104,8 @@ func (m *model) findingLines(height, preview int) []string {
 		lines = append(lines, "")
 	}
 	if preview > 0 && m.findings.at < len(f.Findings) {
-		lines = append(lines, m.preview(&f.Findings[m.findings.at], preview)...)
+		g := f.Findings[m.findings.at].At(f.Now)
+		lines = append(lines, m.preview(&g, preview)...)
 	}
 	return lines
 }
@@ -135,7 +136,8 @@ const commandWidth = 300
 
 // findingText is all about a finding, in lines of width columns.
 func (m *model) findingText(f *diagnosis.Finding, width int) string {
-	l := &m.look
+	l, now := &m.look, f.At(m.frame.Now)
+	f = &now
 	var b strings.Builder
 	b.WriteString(l.severityOf(f.Severity).Render(f.Severity.String()+" "+string(f.Kind)) + "  " + report.Clean(l.culprit(f)) + "\n")
 	var facts []string

@@ -69,6 +69,7 @@ func (a *agent) reselect(filter string) {
 		return a.encaps.Get(c.Encap).Tunnels == 0 && after.lessThan(before, x, y)
 	}
 	a.table.Forget(a.now, gone)
+	a.changes++
 	// Their packets that wait to be read would make connections of them again.
 	a.leaving = append(a.leaving, leaving{gone, changed + int64(time.Second)})
 	// And of those that are heard better now, what was not is no loss.
@@ -83,6 +84,7 @@ func (a *agent) forgetLate() {
 			return false
 		}
 		a.table.Forget(a.now, l.gone)
+		a.changes++
 		return true
 	})
 }

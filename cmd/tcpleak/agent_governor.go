@@ -188,6 +188,7 @@ func (a *agent) pass(s *config.Agent, governed bool) error {
 
 // forgive has the rules not miss what was left out on purpose.
 func (a *agent) forgive() {
+	a.changes++
 	if a.lean {
 		a.rules.ForgiveGaps(math.MaxInt64)
 	} else {

@@ -67,7 +67,7 @@ func TestAReportComesWithAJudgement(t *testing.T) {
 	if !w.due.IsZero() {
 		t.Errorf("the next judgement is due in %v", time.Until(w.due))
 	}
-	analysis, _ := w.findings(source.Stats())
+	analysis := w.findings(source.Stats())
 	a.deliverReports(&judgement{Analysis: analysis, stats: source.Stats(), now: w.now})
 	if got := <-text; !strings.Contains(got, "1 connection") {
 		t.Errorf("the report says %.200q", got)

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -20,6 +19,7 @@ import (
 	"tcpleak/report"
 	"tcpleak/sockets"
 	"tcpleak/tcp"
+	"tcpleak/tracker"
 )
 
 // liveConnections are remembered of an interface, unless --max-connections says otherwise: all of a busy hour's would be judged
@@ -30,17 +30,14 @@ const (
 	// batchSize is how many segments are read at a time from interfaces: few enough to stay in the cache, many enough to
 	// hide the call.
 	batchSize = 256
-	// lookEvery is how often the connections are judged. It takes a microsecond for each, which the processors share.
-	lookEvery = 500 * time.Millisecond
-	// lookShare bounds what that costs where there are many: a fifteenth of a core; restShare, where hardly anything passes, and
-	// always if nobody watches: a fiftieth. Who watches an idle machine may not make it a busy one.
-	lookShare = 15
-	restShare = 50
-	// lookAtLeast bounds the wait for the next judgement, whatever the last took; restAtLeast, where hardly anything passes.
-	lookAtLeast = 10 * time.Second
-	restAtLeast = 20 * time.Second
-	// restRate is how many packets a second are hardly any.
-	restRate = 100
+	// againEvery is how often the last judgement is told again, older, where nothing can have changed; againShare bounds what that
+	// takes: a 200th of a core. Which processes have sockets open is looked up again every namedEvery.
+	againEvery = time.Second
+	againShare = 200
+	namedEvery = 10 * time.Second
+	// few is how many segments at a time are looked at one by one; mostAwaited, how many connections are remembered of them, at most.
+	few         = 32
+	mostAwaited = 4096
 	// dropsEvery is how often dropped packets are told of at most.
 	dropsEvery = 10 * time.Second
 )
@@ -54,8 +51,17 @@ type watcher struct {
 	now     int64     // on the capture's clock, ns since 1970
 	heard   time.Time // when the packet that gave now its value was taken in
 	moved   int64     // what was told of capture.Stats.Moved
-	due     time.Time // when to judge next
+	due     time.Time // when to look next whether there is something to judge
 	pace    pace
+	cores   *processors // nil until follow
+	again   time.Time   // when to tell the last judgement again, if nothing has changed
+	named   time.Time   // when processes were last looked for
+	changes uint64      // of the table or the rules, by others than the source
+
+	analysis *diagnosis.Analysis // the last
+	judged   judged              // what it rests on
+	awaited  map[uint64]int64    // when findings about connections that were heard since are due, by ID, ns since 1970
+
 	lost    uint64    // packets that were told of
 	tell    time.Time // when to tell of the next
 	unsaved string    // why packets are not saved any more
@@ -114,6 +120,8 @@ func (j *job) watch(ctx context.Context, source capture.Source) error {
 // follow takes in what the source delivers until it ends.
 func (w *watcher) follow() error {
 	outliveReader()
+	w.cores = new(processors)
+	defer w.cores.giveBack()
 	asked := make(chan os.Signal, 1)
 	defer onSnapshotSignal(asked)()
 	batch := make([]tcp.Segment, batchSize)
@@ -127,6 +135,7 @@ func (w *watcher) follow() error {
 			return err
 		}
 		w.table.Add(batch[:n])
+		w.heed(batch[:n])
 		if err := w.tick(n == 0); err != nil {
 			return err
 		}
@@ -148,49 +157,88 @@ func (w *watcher) tick(silent bool) error {
 		w.audience.between()
 		return nil
 	}
-	began, _ := ownCPU()
+	w.due = clock.Add(lookEvery)
 	stats := w.source.Stats()
 	w.noteDrops(stats)
 	w.tellDrops(stats, clock)
 	w.tellMoved(stats)
 	w.tellSaving(stats)
-	analysis, more := w.findings(stats)
-	if err := w.audience.hear(&judgement{analysis, more, w.monitor.Update(analysis, more...), stats, w.now}); err != nil {
+	w.cores.look(clock, stats.Packets)
+	changed := w.analysis == nil || w.judged != w.judgedOf(stats) || w.now >= w.analysis.NextChange()
+	urgent := w.analysis != nil && w.now-int64(w.pace.gather()) >= w.nextFinding()
+	switch {
+	case (changed || urgent) && w.pace.may(clock, stats.Packets, urgent):
+		cost, err := w.take(stats, true)
+		w.pace.spend(clock, stats.Packets, cost)
+		w.again = clock.Add(againEvery)
+		return err
+	case !changed && !clock.Before(w.again):
+		cost, err := w.take(stats, false)
+		w.again = clock.Add(min(max(againShare*cost, againEvery), lookAtLeast))
 		return err
 	}
-	ended, _ := ownCPU()
-	w.due = clock.Add(w.pace.wait(clock, stats.Packets, ended-began))
+	w.audience.between()
 	return nil
 }
 
-// pace spreads judgements out.
-type pace struct {
-	unwatched bool
-	last      time.Time
-	packets   uint64 // until then
-	costs     [3]time.Duration
-	n         int
+// take tells what is wrong by an analysis, a fresh one or an old one, and returns the processor time that it took.
+func (w *watcher) take(stats capture.Stats, fresh bool) (time.Duration, error) {
+	began, _ := ownCPU()
+	if fresh {
+		w.analysis, w.judged = w.analyze(w.now, stats), w.judgedOf(stats)
+		clear(w.awaited)
+	} else {
+		w.analysis = w.analysis.Later(w.now)
+	}
+	more := w.askHost(w.analysis, fresh)
+	err := w.audience.hear(&judgement{w.analysis, more, w.monitor.Update(w.analysis, more...), stats, w.now})
+	ended, _ := ownCPU()
+	return ended - began, err
 }
 
-// wait returns how long after a judgement the next is due, which was made at a time, after so many packets, and took so much
-// processor time. What others do with the processors now and then makes one judgement dear, and is no reason to wait.
-func (p *pace) wait(at time.Time, packets uint64, cost time.Duration) time.Duration {
-	if p.n == 0 {
-		p.costs = [...]time.Duration{cost, cost, cost}
+// judged is what an analysis rests on, but for time.
+type judged struct {
+	segments uint64
+	dropped  uint64
+	changes  uint64 // see watcher.changes
+}
+
+func (w *watcher) judgedOf(stats capture.Stats) judged {
+	return judged{w.table.Stats().Segments, stats.DroppedKernel + stats.DroppedInterface, w.changes}
+}
+
+// heed notes when findings about the connections of a few segments will be due, which the table has just taken in. To wait for the
+// next judgement would be too late for some. Where there are many segments, judgements are not far apart.
+func (w *watcher) heed(batch []tcp.Segment) {
+	if w.analysis == nil || len(batch) > few {
+		return
 	}
-	p.costs[p.n%len(p.costs)] = cost
-	p.n++
-	share, most := time.Duration(lookShare), lookAtLeast
-	switch rest := float64(packets-p.packets) < restRate*at.Sub(p.last).Seconds(); {
-	case p.unwatched:
-		share = restShare
-	case rest:
-		share, most = restShare, restAtLeast
+	now := max(w.now, w.source.Last())
+	var c tracker.Connection
+	for i := range batch {
+		s := &batch[i]
+		ref, ok := w.table.Find(s.Src, s.SrcPort, s.Dst, s.DstPort, s.Encap)
+		if !ok || !w.table.Get(ref, now, &c) {
+			continue
+		}
+		if at := w.analysis.NextFindingOf(&c, now); at == tracker.Never {
+			delete(w.awaited, c.ID)
+		} else if len(w.awaited) < mostAwaited {
+			if w.awaited == nil {
+				w.awaited = make(map[uint64]int64)
+			}
+			w.awaited[c.ID] = at
+		}
 	}
-	p.last, p.packets = at, packets
-	usual := p.costs
-	slices.Sort(usual[:])
-	return min(max(lookEvery, share*usual[1]), most)
+}
+
+// nextFinding returns when a connection reaches a threshold, ns since 1970.
+func (w *watcher) nextFinding() int64 {
+	next := w.analysis.NextFinding()
+	for _, at := range w.awaited {
+		next = min(next, at)
+	}
+	return next
 }
 
 // tellTime brings w.now up to date.
@@ -208,10 +256,17 @@ func (w *watcher) tellTime(clock time.Time, silent bool) {
 }
 
 // findings judges the table, and asks the kernel what it has to say.
-func (w *watcher) findings(stats capture.Stats) (analysis *diagnosis.Analysis, more []diagnosis.Finding) {
-	analysis = w.analyze(w.now, stats)
+func (w *watcher) findings(stats capture.Stats) *diagnosis.Analysis {
+	analysis := w.analyze(w.now, stats)
+	w.askHost(analysis, true)
+	return analysis
+}
+
+// askHost asks the kernel what it has to say of the sockets that are this host's, and returns what is wrong with them. In analysis
+// it names the processes that have them open, unless it is an old one in which it has just done so.
+func (w *watcher) askHost(analysis *diagnosis.Analysis, fresh bool) []diagnosis.Finding {
 	if w.host == nil {
-		return analysis, nil
+		return nil
 	}
 	privilege.ReadProcesses(func() {
 		// What could not be asked is not news each time: Limited says so in the report.
@@ -219,11 +274,17 @@ func (w *watcher) findings(stats capture.Stats) (analysis *diagnosis.Analysis, m
 			w.fromKernel = w.host.Findings(w.rules, w.table, w.now)
 		}
 	})
-	w.annotate(analysis)
+	if clock := time.Now(); fresh || clock.Sub(w.named) >= namedEvery {
+		w.named = clock
+		for i := range analysis.Findings {
+			analysis.Findings[i].Holders = nil
+		}
+		w.annotate(analysis)
+	}
 	if w.names != nil {
 		analysis.NameServices(w.fromKernel, w.names.Server)
 	}
-	return analysis, w.fromKernel
+	return w.fromKernel
 }
 
 // askKernel begins to ask this host's kernel for its sockets. A capture goes on without.

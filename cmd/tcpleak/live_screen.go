@@ -69,14 +69,12 @@ type onScreen struct {
 	composer *screen.Composer
 	shown    struct { // last
 		at      time.Time
+		second  int64 // on the capture's clock, since 1970
 		packets uint64
 		query   screen.Query
 		all     bool // what has happened
 	}
 }
-
-// shownAtRest is how often the screen is redrawn where hardly anything passes: each time costs some milliseconds.
-const shownAtRest = 500 * time.Millisecond
 
 func (s *onScreen) hear(j *judgement) error {
 	s.composer.Judge(j.Analysis, j.events, j.more...)
@@ -85,17 +83,18 @@ func (s *onScreen) hear(j *judgement) error {
 	return nil
 }
 
-// between redraws the screen, if it is time to.
+// between redraws the screen, if it is time to: where hardly anything passes, when the clock on it goes on. Each time costs some
+// milliseconds.
 func (s *onScreen) between() {
 	if !s.screen.Due() {
 		return
 	}
 	stats, last := s.source.Stats(), &s.shown
-	passed, query := time.Since(last.at), s.screen.Query()
-	if last.all && query == last.query && passed < shownAtRest && float64(stats.Packets-last.packets) < restRate*passed.Seconds() {
+	passed, query, second := time.Since(last.at), s.screen.Query(), s.now/int64(time.Second)
+	if last.all && query == last.query && second == last.second && float64(stats.Packets-last.packets) < restRate*passed.Seconds() {
 		return
 	}
-	last.at, last.packets, last.query, last.all = time.Now(), stats.Packets, query, true
+	last.at, last.second, last.packets, last.query, last.all = time.Now(), second, stats.Packets, query, true
 	c := screen.Capture{Now: s.now, Filter: stats.Filter, Packets: stats.Packets, Dropped: stats.DroppedKernel + stats.DroppedInterface}
 	for _, source := range stats.Sources {
 		c.Sources = append(c.Sources, source.Name)

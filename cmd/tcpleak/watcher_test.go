@@ -68,7 +68,7 @@ func TestPace(t *testing.T) {
 	const cheap, dear = time.Millisecond, 100 * time.Millisecond
 	for _, c := range []struct {
 		name    string
-		packets uint64 // between judgements
+		packets uint64 // a second
 		costs   []time.Duration
 		want    time.Duration
 	}{
@@ -81,16 +81,157 @@ func TestPace(t *testing.T) {
 		{"a hiccup", 1_000_000, []time.Duration{cheap, cheap, dear}, lookEvery},
 		{"dear from now on", 1_000_000, []time.Duration{cheap, cheap, dear, dear}, lookShare * dear},
 	} {
-		var p pace
+		var p paced
 		var got time.Duration
-		at, packets := time.Now(), uint64(0)
 		for _, cost := range c.costs {
-			got = p.wait(at, packets, cost)
-			at, packets = at.Add(got), packets+c.packets
+			p.judge(cost)
+			got = p.wait(c.packets, false)
 		}
-		if got != c.want {
+		if got < c.want || got > c.want+looks {
 			t.Errorf("%s: the next after %v, want %v", c.name, got, c.want)
 		}
+	}
+}
+
+// What is due is judged at once where little has been before, however dear it is; where something is due all the time, the share
+// is kept.
+func TestWhatIsDueIsJudgedAtOnceIfThatWasSaved(t *testing.T) {
+	const dear = 250 * time.Millisecond
+	var p paced
+	for range 3 {
+		p.judge(dear)
+	}
+	p.pass(5*time.Minute, 0)
+	if got := p.wait(0, true); got > looks {
+		t.Errorf("after minutes in which nothing was due, the first waits for %v", got)
+	}
+	p.judge(dear)
+	p.pass(time.Second, 0)
+	if got := p.wait(0, true); got > looks {
+		t.Errorf("a second later, the next waits for %v", got)
+	}
+	p.judge(dear)
+	if got := p.wait(0, true); got < restShare*dear/2 {
+		t.Errorf("the third in a row waits for %v only", got)
+	}
+	for _, urgent := range []bool{false, true} {
+		n, begin := 0, p.at
+		for p.at.Sub(begin) < time.Hour {
+			p.wait(0, urgent)
+			p.judge(dear)
+			n++
+		}
+		if share := float64(n) * dear.Seconds() / time.Hour.Seconds(); share > 1.05/restShare || share < 0.9/restShare {
+			t.Errorf("something is due all the time (urgent: %v): it takes %.2f %% of a core", urgent, 100*share)
+		}
+	}
+	p.pass(5*time.Minute, 0)
+	p.wait(0, false)
+	p.judge(dear)
+	p.pass(time.Second, 0)
+	if got := p.wait(0, true); got > looks {
+		t.Errorf("what is not urgent has left nothing for what is: %v", got)
+	}
+}
+
+// paced plays a pace.
+type paced struct {
+	pace
+	at      time.Time
+	packets uint64
+}
+
+// looks is how far apart it is looked at.
+const looks = 10 * time.Millisecond
+
+func (p *paced) judge(cost time.Duration) {
+	if p.at.IsZero() {
+		p.at = time.Unix(1e9, 0)
+	}
+	p.spend(p.at, p.packets, cost)
+}
+
+func (p *paced) pass(d time.Duration, perSecond uint64) {
+	p.at = p.at.Add(d)
+	p.packets += uint64(d.Seconds() * float64(perSecond))
+}
+
+// wait lets time pass until it may judge, and returns how long that took.
+func (p *paced) wait(perSecond uint64, urgent bool) time.Duration {
+	begin := p.at
+	for !p.may(p.at, p.packets, urgent) {
+		p.pass(looks, perSecond)
+	}
+	return p.at.Sub(begin)
+}
+
+// Where nothing is heard, nothing is judged until something is due; then it is told, and told to be over in time.
+func TestNothingIsJudgedUntilSomethingIsDue(t *testing.T) {
+	w, source, audience := newWatcher(t, options{timeWait: time.Minute, maxConnections: 1000})
+	begin := time.Now().UnixNano()
+	at, packets := begin, uint64(0)
+	say := func(fromClient bool, flags tcp.Flags, seq, ack uint32) {
+		at, packets = at+int64(time.Millisecond), packets+1
+		s := tcp.Segment{Time: at, Packet: packets, Src: addrOf(10, 1), SrcPort: 50_000, Dst: addrOf(10, 2), DstPort: 80, Flags: flags, Seq: tcp.Seq(seq), Ack: tcp.Seq(ack), Window: 65_000}
+		if !fromClient {
+			s.Src, s.SrcPort, s.Dst, s.DstPort = s.Dst, s.DstPort, s.Src, s.SrcPort
+		}
+		w.table.Add([]tcp.Segment{s})
+		source.last = at
+		w.heed([]tcp.Segment{s})
+	}
+	judged := 0
+	pass := func(d time.Duration) {
+		for end := at + int64(d); at < end; {
+			at = min(at+int64(500*time.Millisecond), end)
+			source.last = at
+			var last int64
+			if w.analysis != nil {
+				last = w.analysis.Made()
+			}
+			w.due, w.again, w.pace.last = time.Time{}, time.Time{}, time.Time{} // hours pass faster than this host's clock goes
+			if err := w.tick(false); err != nil {
+				t.Fatal(err)
+			}
+			if w.analysis.Made() != last {
+				judged++
+			}
+		}
+	}
+	say(true, tcp.SYN, 1000, 0)
+	say(false, tcp.SYN|tcp.ACK, 5000, 1001)
+	say(true, tcp.ACK, 1001, 5001)
+	pass(time.Minute)
+	if judged != 1 {
+		t.Errorf("an open connection was judged %d times", judged)
+	}
+	say(true, tcp.FIN|tcp.ACK, 1001, 5001)
+	say(false, tcp.ACK, 5001, 1002)
+	closed := at
+	if due := w.nextFinding(); due != closed+int64(60*time.Second) {
+		t.Errorf("a finding is due %v after the FIN, want 1m0s", time.Duration(due-closed))
+	}
+	pass(59 * time.Second)
+	if judged > 4 || len(audience.events) > 0 {
+		t.Errorf("judged %d times in the minute before it is due, and told %v", judged, audience.events)
+	}
+	pass(2 * time.Second)
+	if n := len(audience.events); n != 1 || audience.events[0].Finding.Kind != diagnosis.StuckCloseWait || audience.events[0].Time > closed+int64(61*time.Second) {
+		t.Fatalf("%d events, want one that is told at once: %v", n, audience.events)
+	}
+	judged = 0
+	pass(58 * time.Second) // not yet so long that FIN_WAIT_2 would be over at the other end
+	if judged > 1 {
+		t.Errorf("judged %d times while nothing changes", judged)
+	}
+	if f := w.monitor.Standing(); len(f) != 1 || f[0].For != time.Duration(at-f[0].Since) {
+		t.Errorf("what stands does not get older: %v", f)
+	}
+	say(false, tcp.RST|tcp.ACK, 5001, 1002)
+	pass(2 * time.Minute)
+	last := audience.events[len(audience.events)-1]
+	if last.Change != diagnosis.Cleared || len(w.monitor.Standing()) != 0 {
+		t.Errorf("in the end %d findings stand, and the last was %v %s", len(w.monitor.Standing()), last.Change, last.Finding.Kind)
 	}
 }
 
@@ -161,7 +302,7 @@ func TestAnHourLeavesMemoryFlat(t *testing.T) {
 		source.last = at
 		switch {
 		case i%(360*perSecond) == 0:
-			w.due = time.Time{} // every six minutes, as hours pass faster than this host's clock goes
+			w.due, w.pace = time.Time{}, pace{} // every six minutes, as hours pass faster than this host's clock goes
 			w.table.Add(batch)
 			batch = batch[:0]
 			if err := w.tick(false); err != nil {
