@@ -25,6 +25,7 @@ type Composer struct {
 
 	table    *tracker.Table
 	analysis *diagnosis.Analysis
+	made     int64               // when the table was judged, ns since 1970
 	standing []diagnosis.Finding // of the analysis and beside it, the worst first
 	history  history
 	notices  []Notice
@@ -37,8 +38,8 @@ type Composer struct {
 	began  bool
 	// What there was when the order was made.
 	segments uint64
-	judged   int64 // when, ns since 1970
-	changed  bool // findings have been raised or have cleared since
+	judged   int64 // made, then
+	changed  bool  // findings have been raised or have cleared since
 
 	opened tracker.Ref
 }
@@ -64,7 +65,7 @@ func NewComposer(table *tracker.Table) *Composer { return &Composer{table: table
 // Judge takes note of an analysis of the table, of what has changed with it, and of findings that stand beside it. It must be
 // called before the table takes in more.
 func (p *Composer) Judge(a *diagnosis.Analysis, events []diagnosis.Event, more ...diagnosis.Finding) {
-	p.analysis = a
+	p.analysis, p.made = a, a.Made()
 	p.changed = p.changed || len(events) > 0
 	p.standing = slices.Concat(a.Findings, more)
 	slices.SortStableFunc(p.standing, func(a, b diagnosis.Finding) int { return cmp.Compare(b.Severity, a.Severity) })
@@ -121,10 +122,13 @@ func (p *Composer) mayOrder(now time.Time, of ordered) bool {
 	if of != p.order.of {
 		return p.saved+since/orderShare >= 0
 	}
-	if !p.changed && p.table.Stats().Segments == p.segments {
+	if p.table.Stats().Segments == p.segments {
 		// Only time passes. It changes places where it changes states, which is judged then; and what a filter asks for may be an age, or a
 		// process that comes and goes.
-		if p.analysis.Made() == p.judged && of.filter == "" && of.sort != Process {
+		switch {
+		case p.changed:
+			return since >= max(orderEvery, restShare*p.cost)
+		case p.made == p.judged && of.filter == "" && of.sort != Process:
 			return false
 		}
 		return since >= max(restEvery, restShare*p.cost)
@@ -138,7 +142,7 @@ func (p *Composer) charge(start time.Time, cost time.Duration) {
 	}
 	p.saved = min(p.saved, saveUpTo) - cost
 	p.began, p.built, p.cost = true, start, cost
-	p.changed, p.segments, p.judged = false, p.table.Stats().Segments, p.analysis.Made()
+	p.changed, p.segments, p.judged = false, p.table.Stats().Segments, p.made
 }
 
 // arrange makes the order of.
@@ -153,7 +157,9 @@ func (p *Composer) arrange(of ordered, now int64) {
 	list := p.table.List()
 	for i := range list.Len() {
 		list.View(i, now, &c)
-		s.findings, s.process = p.analysis.Of(&c), p.process(&c)
+		if s.findings = p.analysis.Of(&c); of.sort == Process || of.filter != "" {
+			s.process = p.process(&c)
+		}
 		if p.filter.named {
 			s.name = p.name(&c)
 		}

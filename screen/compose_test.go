@@ -310,6 +310,33 @@ func TestHistory(t *testing.T) {
 	}
 }
 
+// Where nothing is heard, an order stays as it is until something is judged, or an age or a process is asked for.
+func TestOrdersStayWhereNothingChanges(t *testing.T) {
+	w := small()
+	for _, c := range []struct {
+		name   string
+		query  Query
+		change func()
+		want   bool
+	}{
+		{name: "nothing", query: Query{Sort: Age}},
+		{name: "an age", query: Query{Sort: ID, Filter: "age>5m"}, want: true},
+		{name: "processes", query: Query{Sort: Process}, want: true},
+		{name: "a judgement", query: Query{Sort: Age}, change: func() { w.judge(time.Minute) }, want: true},
+		{name: "the last judgement again", query: Query{Sort: Age}, change: func() { w.composer.Judge(w.composer.analysis.Later(w.now+1), nil) }},
+		{name: "a segment", query: Query{Sort: Age}, change: func() { w.talk(9, 1000, 257, 80).open() }, want: true},
+	} {
+		w.compose(c.query)
+		w.composer.charge(time.Now(), time.Millisecond)
+		if c.change != nil {
+			c.change()
+		}
+		if got := w.composer.mayOrder(time.Now().Add(time.Hour), c.query.ordered()); got != c.want {
+			t.Errorf("%s: the order is made again: %v", c.name, got)
+		}
+	}
+}
+
 // Orders may take a sixtieth of the time, and a twentieth where others are asked for, but for what was saved before.
 func TestOrdersKeepToTheirShare(t *testing.T) {
 	const cost = 100 * time.Millisecond
@@ -323,7 +350,7 @@ func TestOrdersKeepToTheirShare(t *testing.T) {
 			if asking {
 				of = ordered{filter: fmt.Sprint(at)}
 			}
-			p.changed = true // something always is
+			p.segments++ // they always come
 			if p.mayOrder(start.Add(at), of) {
 				p.charge(start.Add(at), cost)
 				p.order.of = of

@@ -428,6 +428,19 @@ func TestBeforeTheFirstFrame(t *testing.T) {
 	}
 }
 
+// Findings get older from frame to frame, whether or not they are judged again.
+func TestFindingsGetOlderBetweenJudgements(t *testing.T) {
+	w := small()
+	s := newShow(t, w, 160, 50)
+	s.has("2m03s  ", "has not closed its end, 2m03s after")
+	w.now += int64(41 * time.Second)
+	s.answer()
+	s.has("2m44s  ", "has not closed its end, 2m44s after")
+	s.hasNot("2m03s")
+	s.press("tab", "enter")
+	s.has("for 2m44s", "has not closed its end, 2m44s after")
+}
+
 func TestNothingWrong(t *testing.T) {
 	w := newWorld()
 	w.talk(1, 1, 2, 80).open().ask().close()

@@ -32,7 +32,7 @@ const (
 	showEvery   = 200 * time.Millisecond
 	answerEvery = 40 * time.Millisecond
 	// framesPerSecond is how often a terminal is written to at most. Nothing is written where nothing has changed.
-	framesPerSecond = 15
+	framesPerSecond = 30
 	// patience is how long a screen that is to end may go on with what it does.
 	patience = time.Second
 )
