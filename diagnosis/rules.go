@@ -69,15 +69,19 @@ func find(kind Kind) (About, error) {
 type Rules struct {
 	thresholds map[Kind]Threshold
 	limits     []Threshold // of rules, by index
+	minor      []bool      // likewise: what they find is for information
 	muted      map[Kind]bool
 	forgiven   int64 // see ForgiveGaps
 }
 
 // NewRules returns the rules with the default thresholds.
 func NewRules() *Rules {
-	r := &Rules{thresholds: make(map[Kind]Threshold), limits: make([]Threshold, len(rules)), muted: make(map[Kind]bool)}
+	r := &Rules{thresholds: make(map[Kind]Threshold), limits: make([]Threshold, len(rules)), minor: make([]bool, len(rules)), muted: make(map[Kind]bool)}
 	for _, about := range Kinds() {
 		r.Set(Threshold{about.Kind, about.Age, about.Count})
+		for i := range rules {
+			r.minor[i] = r.minor[i] || rules[i].kind == about.Kind && about.Severity == Info
+		}
 	}
 	return r
 }
@@ -120,8 +124,9 @@ type suspect struct {
 	role    tracker.Role
 	x, peer *tracker.Endpoint
 	now     int64
-	until   int64 // the earliest threshold that a condition has still to reach, ns since 1970
+	due     due // of thresholds that a condition has still to reach
 	limit   Threshold
+	minor   bool
 	crowd   *crowd
 }
 
@@ -132,7 +137,7 @@ func (s *suspect) reaches(h held) bool {
 		return h.ended >= at
 	}
 	if s.now < at {
-		s.until = min(s.until, at)
+		s.due.await(at, s.minor)
 	}
 	return s.now >= at
 }
@@ -195,7 +200,7 @@ func (r *Rules) judge(s *suspect, explained bool, yield func(*rule, held) bool) 
 		if rule.kind == CaptureGap && c.Start < r.forgiven {
 			continue
 		}
-		s.limit = r.limits[i]
+		s.limit, s.minor = r.limits[i], r.minor[i]
 		for role := tracker.Client; role <= tracker.Server; role++ {
 			s.role, s.x, s.peer = role, &c.Ends[role], &c.Ends[role.Peer()]
 			held, ok := rule.holds(s)

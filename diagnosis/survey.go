@@ -47,12 +47,12 @@ func (a *Analysis) survey() []part {
 }
 
 func (a *Analysis) surveyPart(from, to int) part {
-	p := part{crowd: newCrowd(a.rules, a.now, a.list.Len()), due: noneDue}
+	p := part{crowd: newCrowd(a.rules, a.now, a.list.Len())}
 	var c tracker.Connection
-	s := suspect{c: &c, now: a.now, until: never}
+	s := suspect{c: &c, now: a.now, due: noneDue}
 	for i := from; i < to; i++ {
 		a.list.View(i, a.now, &c)
-		p.change = min(p.change, c.Until)
+		s.due.change = min(s.due.change, c.Until)
 		p.quality.add(&c)
 		p.counts.Add(&c, false)
 		if telling := p.crowd.add(&c); telling || a.rules.suspicious(&s) {
@@ -61,7 +61,7 @@ func (a *Analysis) surveyPart(from, to int) part {
 			p.notable[standing] = append(p.notable[standing], uint32(i))
 		}
 	}
-	p.finding = s.until
+	p.due = s.due
 	return p
 }
 
@@ -261,23 +261,23 @@ func (a *Analysis) judge(parts []part) {
 	judged := make([]struct {
 		seen    []seen
 		matches []match
-		until   int64
+		due     due
 	}, workersFor(n))
 	for i := range judged {
-		judged[i].until = never
+		judged[i].due = noneDue
 	}
 	for from := 0; from < n; from += batch * len(judged) {
 		share(len(judged), min(batch*len(judged), n-from), func(worker, begin, end int) {
 			j := &judged[worker]
 			j.seen, j.matches = j.seen[:0], j.matches[:0]
 			var c tracker.Connection
-			s := suspect{c: &c, now: a.now, until: j.until, crowd: a.crowd}
+			s := suspect{c: &c, now: a.now, due: j.due, crowd: a.crowd}
 			for i := from + begin; i < from+end; i++ {
 				a.list.View(number(i), a.now, &c)
 				a.match(&s, func(m match) { j.matches = append(j.matches, m) })
 				j.seen = append(j.seen, seen{uint32(number(i)), StandingOf(&c, false), c.ID, c.Start, len(j.matches)})
 			}
-			j.until = s.until
+			j.due = s.due
 		})
 		for i := range judged {
 			matches := 0
@@ -289,7 +289,7 @@ func (a *Analysis) judge(parts []part) {
 		}
 	}
 	for i := range judged {
-		a.finding = min(a.finding, judged[i].until)
+		a.due.merge(judged[i].due)
 	}
 	for standing := range a.notable {
 		for i := range parts {

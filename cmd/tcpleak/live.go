@@ -32,11 +32,12 @@ const (
 	batchSize = 256
 	// againEvery is how often the last judgement is told again, older, where nothing can have changed; againShare bounds what that
 	// takes: a 200th of a core. Which processes have sockets open is looked up again every namedEvery.
-	againEvery = time.Second
+	againEvery = 2 * time.Second
 	againShare = 200
 	namedEvery = 10 * time.Second
-	// few is how many segments at a time are looked at one by one; mostAwaited, how many connections are remembered of them, at most.
-	few         = 32
+	// few is how many segments between two looks are looked at one by one; mostAwaited, how many connections are remembered of them,
+	// at most.
+	few         = restRate
 	mostAwaited = 4096
 	// dropsEvery is how often dropped packets are told of at most.
 	dropsEvery = 10 * time.Second
@@ -60,6 +61,7 @@ type watcher struct {
 
 	analysis *diagnosis.Analysis // the last
 	judged   judged              // what it rests on
+	heeded   int                 // segments since the last look
 	awaited  map[uint64]int64    // when findings about connections that were heard since are due, by ID, ns since 1970
 
 	lost    uint64    // packets that were told of
@@ -157,7 +159,7 @@ func (w *watcher) tick(silent bool) error {
 		w.audience.between()
 		return nil
 	}
-	w.due = clock.Add(lookEvery)
+	w.due, w.heeded = clock.Add(lookEvery), 0
 	stats := w.source.Stats()
 	w.noteDrops(stats)
 	w.tellDrops(stats, clock)
@@ -210,7 +212,7 @@ func (w *watcher) judgedOf(stats capture.Stats) judged {
 // heed notes when findings about the connections of a few segments will be due, which the table has just taken in. To wait for the
 // next judgement would be too late for some. Where there are many segments, judgements are not far apart.
 func (w *watcher) heed(batch []tcp.Segment) {
-	if w.analysis == nil || len(batch) > few {
+	if w.heeded += len(batch); w.analysis == nil || w.heeded > few {
 		return
 	}
 	now := max(w.now, w.source.Last())

@@ -22,10 +22,10 @@ const (
 	// saveUpTo is how many judgements may be saved for later. What is urgent may have the last of them.
 	saveUpTo = 2
 	// gather is how long what is urgent waits for more of its kind, where judgements are dear.
-	gather = time.Second
+	gather = 500 * time.Millisecond
 )
 
-// pace spreads judgements out: they take their share of a core in the long run.
+// pace spreads judgements out: they take their share of a core in the long run, and what they leave of it is saved for later.
 type pace struct {
 	unwatched bool
 	last      time.Time
@@ -65,7 +65,7 @@ func (p *pace) spend(at time.Time, packets uint64, cost time.Duration) {
 // left returns how many judgements may be made at a time.
 func (p *pace) left(at time.Time, packets uint64) float64 {
 	share, _ := p.share(at, packets)
-	return min(p.saved+at.Sub(p.last).Seconds()/(share*p.usual()).Seconds(), saveUpTo)
+	return min(p.saved+at.Sub(p.last).Seconds()/(share*max(p.usual(), 1)).Seconds(), saveUpTo)
 }
 
 // share returns how many times as long as a judgement takes is to lie between two, and the time that lies between them at most.
