@@ -32,7 +32,7 @@ const (
 	batchSize = 256
 	// againEvery is how often the last judgement is told again, older, where nothing can have changed; againShare bounds what that
 	// takes: a 200th of a core. Which processes have sockets open is looked up again every namedEvery.
-	againEvery = 2 * time.Second
+	againEvery = lookEvery
 	againShare = 200
 	namedEvery = 10 * time.Second
 	// few is how many segments between two looks are looked at one by one; mostAwaited, how many connections are remembered of them,
