@@ -300,7 +300,7 @@ func (a *agent) draft(ctx context.Context) (*page.Draft, error) {
 	o := make(order, 1)
 	err := a.ask(ctx, func() {
 		a.orders = append(a.orders, o)
-		a.due = time.Time{} // the next judgement is as good as one more
+		a.wanted, a.due = true, time.Time{}
 	})
 	if err != nil {
 		return nil, err

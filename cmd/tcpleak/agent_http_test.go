@@ -64,8 +64,8 @@ func TestAReportComesWithAJudgement(t *testing.T) {
 	for len(a.orders) == 0 {
 		a.between()
 	}
-	if !w.due.IsZero() {
-		t.Errorf("the next judgement is due in %v", time.Until(w.due))
+	if !w.wanted || !w.due.IsZero() {
+		t.Errorf("wanted: %v; the next look is due in %v", w.wanted, time.Until(w.due))
 	}
 	analysis := w.findings(source.Stats())
 	a.deliverReports(&judgement{Analysis: analysis, stats: source.Stats(), now: w.now})

@@ -58,6 +58,7 @@ type watcher struct {
 	again   time.Time   // when to tell the last judgement again, if nothing has changed
 	named   time.Time   // when processes were last looked for
 	changes uint64      // of the table or the rules, by others than the source
+	wanted  bool        // somebody waits for a judgement, and bears what it costs
 
 	analysis *diagnosis.Analysis // the last
 	judged   judged              // what it rests on
@@ -169,12 +170,12 @@ func (w *watcher) tick(silent bool) error {
 	changed := w.analysis == nil || w.judged != w.judgedOf(stats) || w.now >= w.analysis.NextChange()
 	urgent := w.analysis != nil && w.now-int64(w.pace.gather()) >= w.nextFinding()
 	switch {
-	case (changed || urgent) && w.pace.may(clock, stats.Packets, urgent):
+	case (changed || urgent) && (w.wanted || w.pace.may(clock, stats.Packets, urgent)):
 		cost, err := w.take(stats, true)
 		w.pace.spend(clock, stats.Packets, cost)
 		w.again = clock.Add(againEvery)
 		return err
-	case !changed && !clock.Before(w.again):
+	case !changed && (w.wanted || !clock.Before(w.again)):
 		cost, err := w.take(stats, false)
 		w.again = clock.Add(min(max(againShare*cost, againEvery), lookAtLeast))
 		return err
@@ -186,6 +187,7 @@ func (w *watcher) tick(silent bool) error {
 // take tells what is wrong by an analysis, a fresh one or an old one, and returns the processor time that it took.
 func (w *watcher) take(stats capture.Stats, fresh bool) (time.Duration, error) {
 	began, _ := ownCPU()
+	w.wanted = false
 	if fresh {
 		w.analysis, w.judged = w.analyze(w.now, stats), w.judgedOf(stats)
 		clear(w.awaited)
