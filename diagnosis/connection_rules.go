@@ -259,7 +259,9 @@ var rules = []rule{
 		kind: HalfOpenHandshake, shared: true, looksFor: inState(tcp.SynRcvd) | gaveUpSign,
 		holds: func(s *suspect) (held, bool) {
 			syn := s.x.Facts.SYN
-			return heldFromTo(syn.Time, gaveUp(s.x)), syn.Seen() && (s.x.State == tcp.SynRcvd || s.x.GaveUp && s.x.Facts.SYN.Flags.Any(tcp.ACK))
+			// Where neither end repeats what it asked, all that followed may be what the capture misses.
+			unseen := s.crowd.missesPackets() && s.x.Facts.SYNs < 2 && s.peer.Facts.SYNs < 2
+			return heldFromTo(syn.Time, gaveUp(s.x)), syn.Seen() && !unseen && (s.x.State == tcp.SynRcvd || s.x.GaveUp && s.x.Facts.SYN.Flags.Any(tcp.ACK))
 		},
 		culprit: func(s *suspect) blame {
 			if answered(s) {

@@ -241,6 +241,20 @@ func TestHalfOpenHandshake(t *testing.T) {
 		next:     On 10.0.0.1, see whether the SYN-ACK arrives: tcpdump -ni any 'tcp and host 10.0.0.2 and port 80'
 		evidence: 1 client asks for the connection | 2 server answers; sent 2 times
 		`},
+		{"packets were dropped, and the ACK may be one: nobody repeats anything", `
+		dropped 1
+		0.000  client  SYN      seq=100
+		0.010  server  SYN,ACK  seq=300 ack=101
+		3.010  =  info capture_gap client nobody ×0 since 0.000
+		`},
+		{"packets were dropped, but not that: the answer comes again", `
+		dropped 1
+		0.000  client  SYN      seq=100
+		0.010  server  SYN,ACK  seq=300 ack=101
+		1.010  server  SYN,ACK  seq=300 ack=101
+		3.010  =  warning half_open_handshake client 10.0.0.1:40000 ×1 since 0.010 for 3.0
+		       =  info capture_gap client nobody ×0 since 0.000
+		`},
 		{"the client repeats its SYN: the answer does not reach it", `
 		0.000  client  SYN      seq=100
 		0.010  server  SYN,ACK  seq=300 ack=101
