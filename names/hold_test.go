@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -77,4 +78,23 @@ func TestWhatIsHeldWaits(t *testing.T) {
 	want(t, b, anyone, 443, "at-2.example")
 	b.Segment(segment(9, other), request("at-once.example"))
 	want(t, b, anyone, 443, "at-once.example")
+}
+
+func TestOneMayAskWhileOthersTell(t *testing.T) {
+	b := New(64)
+	var all sync.WaitGroup
+	for teller := range 4 {
+		all.Go(func() {
+			for i := range 20_000 {
+				seg := segment(int64(i), client)
+				seg.SrcPort = uint16(1000 + (i+teller)%3)
+				b.Segment(seg, request(fmt.Sprintf("%d.example", i%50)))
+				b.Server(client, seg.SrcPort, server, 443)
+			}
+		})
+	}
+	all.Wait()
+	if b.Server(client, 0, server, 443) == "" {
+		t.Error("nothing was learned")
+	}
 }

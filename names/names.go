@@ -105,14 +105,18 @@ func (b *Book) Server(client tcp.Addr, clientPort uint16, server tcp.Addr, port 
 	if !b.learned.Load() {
 		return ""
 	}
+	here := "" // asked for first: whoever listens locks an ear before the book
+	if client != (tcp.Addr{}) && port != 0 {
+		here = b.inConnection(key{client, server, clientPort, port})
+	}
 	b.mu.RLock()
 	defer b.mu.RUnlock()
 	proxy := false
 	if client != (tcp.Addr{}) {
 		said := b.clients.get(b.hashOf(key{client: client, server: server, port: port}))
 		if proxy = said.proxy; port != 0 && !proxy {
-			if name := b.inConnection(key{client, server, clientPort, port}); name != "" {
-				return name
+			if here != "" {
+				return here
 			}
 			if said.name != "" {
 				return said.name
