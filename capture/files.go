@@ -414,9 +414,9 @@ func (s *fileSource) fill(batch []tcp.Segment, limit int) (n int) {
 		skims := s.skims(f)
 		for before := s.others(); n < len(batch); {
 			if skims != nil {
-				passed := s.packets
+				already := s.packets
 				k := skims.skim(s.records[:min(len(s.records), len(batch)-n)], before, limit-1, s.division.wants, &s.totals)
-				passed = s.packets - passed
+				passed := s.packets - already
 				f.count += passed
 				limit -= int(passed)
 				k = s.takeRun(batch[n:], s.records[:k], skims.on, skims.buf[:skims.end], true)

@@ -59,8 +59,9 @@ func New(limit int) *Book {
 }
 
 // Hold lets what is told from now on wait for Settle, so that it does not matter which of several goroutines, of which each
-// tells of parts of its own (see tcp.Part), is the first to come to a packet. A name takes 100 octets as long as it waits.
-// Release lets all take effect, and what is told later at once.
+// tells of parts of its own (see tcp.Part), is the first to come to a packet. A name takes 100 octets as long as it waits. That a
+// server is called otherwise is not known to other parts meanwhile: what their connections repeat may be passed over. Release
+// lets all take effect, and what is told later at once.
 func (b *Book) Hold() { b.held.Store(true) }
 
 // Release ends what Hold began.

@@ -99,6 +99,19 @@ func (b *Brief) FIN() (tcp.Seq, bool) { return b.Next - 1, b.has&FIN != 0 }
 // Acks is Direction.Acks.
 func (b *Brief) Acks(seq tcp.Seq) bool { return b.has&ACK != 0 && b.Ack.AtOrAfter(seq) }
 
+// synMark returns the mark of the SYN: of the connection's first segment, if syn is nil.
+func (r *Rare) synMark(syn *SYN) smallMark {
+	if syn == nil {
+		return smallMark{rest: uint32(r.syn)}
+	}
+	return smallMark{syn.low, syn.packet, uint32(syn.top)<<16 | uint32(r.syn)}
+}
+
+// finMark returns the mark of the FIN, sent at t.
+func (r *Rare) finMark(t int64, at Origin) Mark {
+	return Mark{t, (at.Packet+uint64(r.finPacket))<<flagBits | uint64(r.fin)}
+}
+
 // Ended are the facts of a direction that has ended as BothEnded says, as Unpack gives them. What it leaves out is the same for all.
 type Ended struct {
 	Syn, FirstPlain, AckReached, FinSent, Last, Asked Mark
@@ -118,12 +131,8 @@ func BothEnded(x, y *Brief) bool {
 
 // Ended fills in e; its other arguments are those of Unpack.
 func (b *Brief) Ended(e *Ended, r *Rare, at Origin, syn *SYN) {
-	m := smallMark{rest: uint32(r.syn)}
-	if syn != nil {
-		m = smallMark{syn.low, syn.packet, uint32(syn.top)<<16 | uint32(r.syn)}
-	}
-	e.Syn, e.FirstPlain, e.AckReached, e.Last = m.mark(at), r.firstPlain.mark(at), b.ackReached.mark(at), b.last.mark(at)
-	e.FinSent = Mark{at.Time + fromTop(b.advanced, b.advancedTop), (at.Packet+uint64(r.finPacket))<<flagBits | uint64(r.fin)}
+	e.Syn, e.FirstPlain, e.AckReached, e.Last = r.synMark(syn).mark(at), r.firstPlain.mark(at), b.ackReached.mark(at), b.last.mark(at)
+	e.FinSent = r.finMark(at.Time+fromTop(b.advanced, b.advancedTop), at)
 	e.Asked, e.AskedIdle = Mark{}, b.askedIdle
 	if b.has&hasAsked != 0 {
 		e.Asked = b.asked.mark(at)
@@ -229,11 +238,7 @@ func (b *Brief) Unpack(d *Direction, r *Rare, at Origin, syn *SYN) {
 	if b.has&(BareSYN|SYNACK) != 0 {
 		payload--
 		d.ISS, d.SynEnd = b.first, b.first+1
-		m := smallMark{rest: uint32(r.syn)}
-		if syn != nil {
-			m = smallMark{syn.low, syn.packet, uint32(syn.top)<<16 | uint32(r.syn)}
-		}
-		d.Syn = m.mark(at)
+		d.Syn = r.synMark(syn).mark(at)
 		d.SYNs, d.SynLast, d.SynAsked = 1, d.Syn.Time, d.Syn.Time
 	}
 	if b.has&Plain != 0 {
@@ -254,7 +259,7 @@ func (b *Brief) Unpack(d *Direction, r *Rare, at Origin, syn *SYN) {
 	if b.has&FIN != 0 {
 		payload--
 		d.Fin, d.FinAck, d.FINs = b.Next-1, r.finAck, 1
-		d.FinSent = Mark{d.advanced, (at.Packet+uint64(r.finPacket))<<flagBits | uint64(r.fin)}
+		d.FinSent = r.finMark(d.advanced, at)
 		d.DataLast = at.Time + fromTop(r.dataLast, r.dataLastTop)
 		if b.data == 0 {
 			d.DataLast = 0
